@@ -1,0 +1,1 @@
+//! `SocketDriver`: a Socket.IO v4 client.

@@ -1,0 +1,2 @@
+//! Bytes to packets and back.
+pub mod websocket;
