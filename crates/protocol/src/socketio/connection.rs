@@ -1,0 +1,462 @@
+//! One client's connection: which namespaces it is in, and what it may send because of that.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use super::decoder::{Content, Decoded, Decoder};
+use super::{Args, DecodeError};
+
+/// How long packets for a namespace that the server ended are ignored: the client may have sent
+/// them before it learnt of it.
+const KICK_GRACE: Duration = Duration::from_secs(10);
+
+/// Events a client may send behind a CONNECT that is not decided yet.
+const HELD_EVENTS_MAX: usize = 64;
+
+/// Longest namespace name, in bytes.
+const NAMESPACE_BYTES_MAX: usize = 256;
+
+/// What one connection may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Namespaces joined or being joined at the same time.
+    pub namespaces_max: usize,
+    /// Bytes of CONNECT's auth object.
+    pub auth_bytes_max: usize,
+    /// Bytes of all attachments of one packet together.
+    pub attachments_bytes_max: usize,
+}
+
+/// Why the connection is to be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// What arrived is no packet.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// CONNECT for a namespace that is joined or being joined.
+    #[error("CONNECT for a namespace already joined")]
+    ConnectedTwice,
+    /// A packet for a namespace the client is not in.
+    #[error("packet for a namespace not joined")]
+    NotJoined,
+    /// A packet that only servers send.
+    #[error("CONNECT_ERROR from a client")]
+    OnlyForServers,
+    /// More events behind an undecided CONNECT than are held.
+    #[error("too many events before the namespace was joined")]
+    TooManyHeld,
+}
+
+/// What the client wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inbound<'a> {
+    /// To be let into a namespace: answer with [`Connection::accept`] or [`Connection::refuse`].
+    Connect {
+        /// The namespace.
+        namespace: Cow<'a, str>,
+        /// Its auth object as JSON text.
+        auth: Option<&'a str>,
+    },
+    /// A CONNECT past a limit. It is refused already, so the answer is a CONNECT_ERROR with this text.
+    ConnectRefused {
+        /// The namespace.
+        namespace: Cow<'a, str>,
+        /// Why, in words for the client's developer.
+        message: &'static str,
+    },
+    /// An event.
+    Event {
+        /// A namespace that the client has joined.
+        namespace: Cow<'a, str>,
+        /// The acknowledgement id, if it asks for one.
+        id: Option<u64>,
+        /// The event's name.
+        name: Cow<'a, str>,
+        /// Its arguments.
+        args: Args<'a>,
+    },
+    /// The answer to an event of the server.
+    Ack {
+        /// A namespace that the client has joined.
+        namespace: Cow<'a, str>,
+        /// Which event it answers.
+        id: u64,
+        /// The answer.
+        args: Args<'a>,
+    },
+    /// It has left the namespace.
+    Disconnect {
+        /// The namespace.
+        namespace: Cow<'a, str>,
+    },
+}
+
+/// An event that came while its namespace was being decided on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The acknowledgement id.
+    pub id: Option<u64>,
+    /// The event's name.
+    pub name: String,
+    /// Its arguments.
+    pub args: Args<'static>,
+}
+
+/// The namespaces of one client, and its half-arrived packet.
+#[derive(Debug, Default)]
+pub struct Connection {
+    decoder: Decoder,
+    /// A handful at most, so a list and not a map.
+    memberships: Vec<Membership>,
+}
+
+#[derive(Debug)]
+struct Membership {
+    namespace: Box<str>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Connecting(Vec<Held>),
+    Joined,
+    Kicked { until: Instant },
+}
+
+impl Connection {
+    /// Takes a text message. `None`: nothing to do, or attachments have to follow.
+    ///
+    /// # Errors
+    /// The connection is to be closed.
+    pub fn text<'a>(
+        &mut self,
+        text: &'a str,
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<Option<Inbound<'a>>, Violation> {
+        match self.decoder.text(text)? {
+            Some(decoded) => self.admit(decoded, limits, now),
+            None => Ok(None),
+        }
+    }
+
+    /// Takes a binary message.
+    ///
+    /// # Errors
+    /// The connection is to be closed.
+    pub fn binary(
+        &mut self,
+        bytes: &[u8],
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<Option<Inbound<'static>>, Violation> {
+        match self.decoder.binary(bytes, limits.attachments_bytes_max)? {
+            Some(decoded) => self.admit(decoded, limits, now),
+            None => Ok(None),
+        }
+    }
+
+    /// The client is let in; what it sent meanwhile is returned, in order.
+    pub fn accept(&mut self, namespace: &str) -> Vec<Held> {
+        match self.find(namespace) {
+            Some(Membership { state: state @ State::Connecting(_), .. }) => {
+                match std::mem::replace(state, State::Joined) {
+                    State::Connecting(held) => held,
+                    State::Joined | State::Kicked { .. } => Vec::new(),
+                }
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The client is not let in.
+    pub fn refuse(&mut self, namespace: &str) {
+        self.memberships.retain(|membership| &*membership.namespace != namespace);
+    }
+
+    /// The server ends the membership; packets that are on their way are ignored for a while.
+    pub fn kick(&mut self, namespace: &str, now: Instant) {
+        if let Some(membership) = self.find(namespace) {
+            membership.state = State::Kicked { until: now + KICK_GRACE };
+        }
+    }
+
+    /// Whether the client is in at least one namespace.
+    pub fn has_joined(&self) -> bool {
+        self.memberships.iter().any(|membership| matches!(membership.state, State::Joined))
+    }
+
+    /// Bytes kept for packets that are not complete.
+    pub fn held_bytes(&self) -> usize {
+        self.decoder.held_bytes()
+    }
+
+    fn find(&mut self, namespace: &str) -> Option<&mut Membership> {
+        self.memberships.iter_mut().find(|membership| &*membership.namespace == namespace)
+    }
+
+    /// Holds a packet against what the client may do.
+    fn admit<'a>(
+        &mut self,
+        decoded: Decoded<'a>,
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<Option<Inbound<'a>>, Violation> {
+        let Decoded { namespace, id, content } = decoded;
+        if let Content::Connect(auth) = content {
+            return self.connect(namespace, auth, limits).map(Some);
+        }
+        let membership = self.find(&namespace).ok_or(Violation::NotJoined)?;
+        match &mut membership.state {
+            State::Kicked { until } if now < *until => Ok(None),
+            State::Kicked { .. } => Err(Violation::NotJoined),
+            State::Connecting(held) => match content {
+                Content::Event(name, args) if held.len() < HELD_EVENTS_MAX => {
+                    held.push(Held { id, name: name.into_owned(), args: args.into_owned() });
+                    Ok(None)
+                }
+                Content::Event(..) => Err(Violation::TooManyHeld),
+                _ => Err(Violation::NotJoined),
+            },
+            State::Joined => match content {
+                Content::Event(name, args) => Ok(Some(Inbound::Event { namespace, id, name, args })),
+                // An answer without id answers nothing.
+                Content::Ack(args) => Ok(id.map(|id| Inbound::Ack { namespace, id, args })),
+                Content::Disconnect => {
+                    self.refuse(&namespace);
+                    Ok(Some(Inbound::Disconnect { namespace }))
+                }
+                Content::ConnectError(_) | Content::Connect(_) => Err(Violation::OnlyForServers),
+            },
+        }
+    }
+
+    fn connect<'a>(
+        &mut self,
+        namespace: Cow<'a, str>,
+        auth: Option<&'a str>,
+        limits: &Limits,
+    ) -> Result<Inbound<'a>, Violation> {
+        match self.find(&namespace) {
+            Some(Membership { state: State::Kicked { .. }, .. }) => self.refuse(&namespace),
+            Some(_) => return Err(Violation::ConnectedTwice),
+            None => {}
+        }
+        let refusal = if namespace.len() > NAMESPACE_BYTES_MAX {
+            Some("Invalid namespace")
+        } else if auth.is_some_and(|auth| auth.len() > limits.auth_bytes_max) {
+            Some("The auth object is too large")
+        } else if self.memberships.len() >= limits.namespaces_max {
+            Some("Too many namespaces on one connection")
+        } else {
+            None
+        };
+        if let Some(message) = refusal {
+            return Ok(Inbound::ConnectRefused { namespace, message });
+        }
+        self.memberships
+            .push(Membership { namespace: (&*namespace).into(), state: State::Connecting(Vec::new()) });
+        Ok(Inbound::Connect { namespace, auth })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { namespaces_max: 3, auth_bytes_max: 30, attachments_bytes_max: 10 };
+
+    /// Feeds messages to one connection; a CONNECT is accepted unless the namespace says otherwise.
+    #[track_caller]
+    fn check(messages: &[&str], expected: Expect) {
+        let now = Instant::now();
+        let mut connection = Connection::default();
+        let mut lines = Vec::new();
+        for message in messages {
+            let inbound = match message.strip_prefix("bytes:") {
+                Some(bytes) => connection.binary(bytes.as_bytes(), &LIMITS, now),
+                None => connection.text(message, &LIMITS, now),
+            };
+            lines.push(match inbound {
+                Ok(Some(inbound)) => format!("{inbound:?}"),
+                Ok(None) => "-".to_owned(),
+                Err(violation) => format!("close: {violation}"),
+            });
+            match &connection.memberships.last() {
+                Some(Membership { namespace, state: State::Connecting(_) }) if &**namespace == "/refused" => {
+                    connection.refuse("/refused");
+                }
+                Some(Membership { namespace, state: State::Connecting(_) }) if &**namespace != "/slow" => {
+                    let namespace = namespace.clone();
+                    connection.accept(&namespace);
+                }
+                _ => {}
+            }
+        }
+        expected.assert_eq(&lines.join("\n"));
+    }
+
+    #[test]
+    fn events_flow_after_connect() {
+        check(
+            &["0", r#"27["a",1]"#, "33[2]", "3[]", "1", "0"],
+            expect![[r#"
+                Connect { namespace: "/", auth: None }
+                Event { namespace: "/", id: Some(7), name: "a", args: Args { items: "1", attachments: [] } }
+                Ack { namespace: "/", id: 3, args: Args { items: "2", attachments: [] } }
+                -
+                Disconnect { namespace: "/" }
+                Connect { namespace: "/", auth: None }"#]],
+        );
+    }
+
+    #[test]
+    fn packets_for_namespaces_not_joined_close() {
+        let close = || expect!["close: packet for a namespace not joined"];
+        check(&[r#"2["a"]"#], close());
+        check(&["1"], close());
+        check(&["31[]"], close());
+        check(
+            &["0/x,", r#"2["a"]"#],
+            expect![[r#"
+            Connect { namespace: "/x", auth: None }
+            close: packet for a namespace not joined"#]],
+        );
+        check(
+            &["0", "1", r#"2["a"]"#],
+            expect![[r#"
+            Connect { namespace: "/", auth: None }
+            Disconnect { namespace: "/" }
+            close: packet for a namespace not joined"#]],
+        );
+        check(
+            &["0/refused", r#"2/refused,["a"]"#],
+            expect![[r#"
+            Connect { namespace: "/refused", auth: None }
+            close: packet for a namespace not joined"#]],
+        );
+    }
+
+    #[test]
+    fn connecting_twice_closes_even_while_undecided() {
+        check(
+            &["0", "0"],
+            expect![[r#"
+            Connect { namespace: "/", auth: None }
+            close: CONNECT for a namespace already joined"#]],
+        );
+        check(
+            &["0/slow,", "0/slow,"],
+            expect![[r#"
+            Connect { namespace: "/slow", auth: None }
+            close: CONNECT for a namespace already joined"#]],
+        );
+    }
+
+    #[test]
+    fn a_client_sends_no_connect_error() {
+        check(
+            &["0", r#"4{"message":"x"}"#],
+            expect![[r#"
+            Connect { namespace: "/", auth: None }
+            close: CONNECT_ERROR from a client"#]],
+        );
+    }
+
+    #[test]
+    fn limits_refuse_the_namespace_and_not_the_connection() {
+        check(
+            &["0/a,", "0/b,", "0/c,", "0/d,", r#"2/a,["x"]"#],
+            expect![[r#"
+                Connect { namespace: "/a", auth: None }
+                Connect { namespace: "/b", auth: None }
+                Connect { namespace: "/c", auth: None }
+                ConnectRefused { namespace: "/d", message: "Too many namespaces on one connection" }
+                Event { namespace: "/a", id: None, name: "x", args: Args { items: "", attachments: [] } }"#]],
+        );
+        check(
+            &[r#"0{"token":"0123456789012345678901234567890"}"#],
+            expect![[r#"ConnectRefused { namespace: "/", message: "The auth object is too large" }"#]],
+        );
+    }
+
+    #[test]
+    fn events_behind_an_undecided_connect_are_held_in_order() {
+        let now = Instant::now();
+        let mut connection = Connection::default();
+        connection.text("0", &LIMITS, now).unwrap();
+        assert_eq!(connection.text(r#"2["a"]"#, &LIMITS, now), Ok(None));
+        assert_eq!(connection.text(r#"25["b",1]"#, &LIMITS, now), Ok(None));
+        let held = connection.accept("/");
+        assert_eq!(
+            held.iter().map(|held| (held.name.as_str(), held.id)).collect::<Vec<_>>(),
+            [("a", None), ("b", Some(5))]
+        );
+    }
+
+    #[test]
+    fn events_behind_an_undecided_connect_are_bounded() {
+        let now = Instant::now();
+        let mut connection = Connection::default();
+        connection.text("0", &LIMITS, now).unwrap();
+        for _ in 0..HELD_EVENTS_MAX {
+            assert_eq!(connection.text(r#"2["a"]"#, &LIMITS, now), Ok(None));
+        }
+        assert_eq!(connection.text(r#"2["a"]"#, &LIMITS, now), Err(Violation::TooManyHeld));
+    }
+
+    #[test]
+    fn packets_that_cross_a_kick_are_ignored_for_a_while() {
+        let now = Instant::now();
+        let mut connection = Connection::default();
+        connection.text("0", &LIMITS, now).unwrap();
+        connection.accept("/");
+        connection.kick("/", now);
+        for message in [r#"2["a"]"#, "1", "31[]"] {
+            assert_eq!(connection.text(message, &LIMITS, now), Ok(None));
+        }
+        assert_eq!(connection.text(r#"2["a"]"#, &LIMITS, now + KICK_GRACE), Err(Violation::NotJoined));
+        assert!(matches!(connection.text("0", &LIMITS, now), Ok(Some(Inbound::Connect { .. }))));
+    }
+
+    #[test]
+    fn binary_packets_wait_for_their_attachments() {
+        check(
+            &[
+                "0",
+                r#"52-1["a",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]"#,
+                "bytes:x",
+                "bytes:yz",
+            ],
+            expect![[r#"
+                Connect { namespace: "/", auth: None }
+                -
+                -
+                Event { namespace: "/", id: Some(1), name: "a", args: Args { items: "{\"_placeholder\":true,\"num\":1},{\"_placeholder\":true,\"num\":0}", attachments: [b"x", b"yz"] } }"#]],
+        );
+        check(
+            &["0", "bytes:x"],
+            expect![[r#"
+            Connect { namespace: "/", auth: None }
+            close: unexpected message"#]],
+        );
+        check(
+            &["0", r#"51-["a"]"#, r#"2["b"]"#],
+            expect![[r#"
+            Connect { namespace: "/", auth: None }
+            -
+            close: unexpected message"#]],
+        );
+        check(
+            &["0", r#"52-["a"]"#, "bytes:123456", "bytes:78901"],
+            expect![[r#"
+            Connect { namespace: "/", auth: None }
+            -
+            -
+            close: attachments too large"#]],
+        );
+    }
+}
