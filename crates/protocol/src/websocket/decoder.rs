@@ -383,3 +383,98 @@ fn read_message(opcode: Opcode, payload: &[u8]) -> Result<Message<'_>, Violation
         Opcode::Continuation => Err(Violation::UnexpectedContinuation),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Decoder, Input, Message};
+    use crate::websocket::{FRAGMENTS_MAX, Limits, Role};
+
+    const LIMITS: Limits = Limits {
+        message_bytes_max: 1 << 20,
+        fragments_max: FRAGMENTS_MAX,
+    };
+
+    /// What feeding some reads cost: how often the message's buffer moved, and how many bytes that copied.
+    #[derive(Default)]
+    struct Growth {
+        moves: usize,
+        copied_bytes: usize,
+        largest: usize,
+    }
+
+    impl Growth {
+        fn feed(&mut self, decoder: &mut Decoder, mut read: Vec<u8>) {
+            let before = capacity(decoder);
+            assert_eq!(decoder.next(&mut Input::new(&mut read)), Ok(None));
+            let after = capacity(decoder);
+            if after != before {
+                self.moves += 1;
+                self.copied_bytes += before;
+                self.largest = after;
+            }
+        }
+    }
+
+    fn capacity(decoder: &Decoder) -> usize {
+        decoder
+            .kept
+            .as_ref()
+            .map_or(0, |kept| kept.message.capacity())
+    }
+
+    #[test]
+    fn a_frame_byte_by_byte_is_copied_a_linear_number_of_times() {
+        let size = 1 << 20;
+        let mut decoder = Decoder::new(Role::Client, LIMITS);
+        let mut growth = Growth::default();
+        growth.feed(
+            &mut decoder,
+            b"\x82\x7f\x00\x00\x00\x00\x00\x10\x00\x00".to_vec(),
+        );
+        for _ in 1..size {
+            growth.feed(&mut decoder, vec![b'x']);
+        }
+        assert!(growth.moves <= 20, "{} moves", growth.moves);
+        assert!(
+            growth.copied_bytes < 2 * size,
+            "{} bytes copied",
+            growth.copied_bytes
+        );
+        assert_eq!(growth.largest, size, "the buffer ends where the frame ends");
+
+        let mut read = [b'x'];
+        let mut input = Input::new(&mut read);
+        assert!(
+            matches!(decoder.next(&mut input), Ok(Some(Message::Binary(bytes))) if bytes.len() == size)
+        );
+        assert_eq!(decoder.next(&mut input), Ok(None));
+        assert!(decoder.kept.is_none(), "an idle decoder owns nothing");
+    }
+
+    #[test]
+    fn fragments_of_one_byte_are_copied_a_linear_number_of_times() {
+        let mut decoder = Decoder::new(Role::Client, LIMITS);
+        let mut growth = Growth::default();
+        growth.feed(&mut decoder, b"\x02\x01x".to_vec());
+        for _ in 1..FRAGMENTS_MAX {
+            growth.feed(&mut decoder, b"\x00\x01x".to_vec());
+        }
+        assert!(growth.moves <= 8, "{} moves", growth.moves);
+        assert!(
+            growth.copied_bytes <= 4096,
+            "{} bytes copied",
+            growth.copied_bytes
+        );
+    }
+
+    #[test]
+    fn a_decoder_owns_nothing_after_frames_that_lay_whole_in_the_input() {
+        let mut decoder = Decoder::new(Role::Client, LIMITS);
+        let mut read = *b"\x81\x02hi\x89\x01p\x82\x00";
+        let mut input = Input::new(&mut read);
+        while let Ok(Some(_)) = decoder.next(&mut input) {
+            assert!(decoder.kept.is_none());
+        }
+        assert!(input.is_empty());
+    }
+}
