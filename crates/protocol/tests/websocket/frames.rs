@@ -18,15 +18,9 @@ fn frames_have_the_bytes_of_section_5_7() {
     check_wire(&Frame::text("Hello"), b"\x81\x05Hello");
     check_wire(&Frame::ping(b"Hello"), b"\x89\x05Hello");
     check_wire(&Frame::pong(b""), b"\x8a\x00");
-    check_wire(
-        &Frame::binary(&[0; 256]),
-        &[&b"\x82\x7e\x01\x00"[..], &[0; 256]].concat(),
-    );
+    check_wire(&Frame::binary(&[0; 256]), &[&b"\x82\x7e\x01\x00"[..], &[0; 256]].concat());
     let long = vec![0; 65_536];
-    check_wire(
-        &Frame::binary(&long),
-        &[b"\x82\x7f\0\0\0\0\0\x01\0\0", &long[..]].concat(),
-    );
+    check_wire(&Frame::binary(&long), &[b"\x82\x7f\0\0\0\0\0\x01\0\0", &long[..]].concat());
 
     let mut out = b"before".to_vec();
     encode_masked(Opcode::Text, b"Hello", [0x37, 0xfa, 0x21, 0x3d], &mut out);
@@ -45,16 +39,8 @@ fn a_frame_knows_its_opcode_and_its_payload() {
     let long = "long ".repeat(20_000);
     for (frame, opcode, payload) in [
         (Frame::text("t"), Opcode::Text, &b"t"[..]),
-        (
-            Frame::text(&long[..125]),
-            Opcode::Text,
-            &long.as_bytes()[..125],
-        ),
-        (
-            Frame::text(&long[..126]),
-            Opcode::Text,
-            &long.as_bytes()[..126],
-        ),
+        (Frame::text(&long[..125]), Opcode::Text, &long.as_bytes()[..125]),
+        (Frame::text(&long[..126]), Opcode::Text, &long.as_bytes()[..126]),
         (Frame::text(&long), Opcode::Text, long.as_bytes()),
         (Frame::binary(b""), Opcode::Binary, b""),
         (Frame::ping(b"p"), Opcode::Ping, b"p"),
@@ -69,10 +55,7 @@ fn a_frame_knows_its_opcode_and_its_payload() {
 fn the_payload_and_the_clones_share_the_frames_memory() {
     let frame = Frame::text("shared");
     assert_eq!(frame.payload().as_ptr(), frame.as_bytes()[2..].as_ptr());
-    assert_eq!(
-        frame.clone().into_bytes().as_ptr(),
-        frame.as_bytes().as_ptr()
-    );
+    assert_eq!(frame.clone().into_bytes().as_ptr(), frame.as_bytes().as_ptr());
 }
 
 #[test]
@@ -86,12 +69,7 @@ fn a_control_frame_is_cut_to_what_it_can_carry() {
 
     let reason = "é".repeat(100);
     let cut = "é".repeat(61);
-    check(
-        Role::Client,
-        LIMITS,
-        Frame::close(Some((4000, &reason))).as_ref(),
-        &[close(4000, &cut)],
-    );
+    check(Role::Client, LIMITS, Frame::close(Some((4000, &reason))).as_ref(), &[close(4000, &cut)]);
 }
 
 #[test]
@@ -120,11 +98,7 @@ fn encode(message: &Seen) -> Frame {
         Seen::Binary(bytes) => Frame::binary(bytes),
         Seen::Ping(bytes) => Frame::ping(bytes),
         Seen::Pong(bytes) => Frame::pong(bytes),
-        Seen::Close(status) => Frame::close(
-            status
-                .as_ref()
-                .map(|(code, reason)| (*code, reason.as_str())),
-        ),
+        Seen::Close(status) => Frame::close(status.as_ref().map(|(code, reason)| (*code, reason.as_str()))),
         Seen::Refused(_) => unreachable!("the strategy makes messages only"),
     }
 }
@@ -154,26 +128,10 @@ fn both_ends_read_what_the_other_writes() {
     let mut masked = Vec::new();
     encode_masked(Opcode::Text, "où".as_bytes(), [9, 8, 7, 6], &mut masked);
     encode_masked(Opcode::Ping, b"p", [0; 4], &mut masked);
-    encode_masked(
-        Opcode::Close,
-        &Frame::close(Some((1001, "à"))).payload(),
-        [255; 4],
-        &mut masked,
-    );
-    check(
-        Role::Server,
-        LIMITS,
-        &masked,
-        &[text("où"), ping(b"p"), close(1001, "à")],
-    );
+    encode_masked(Opcode::Close, &Frame::close(Some((1001, "à"))).payload(), [255; 4], &mut masked);
+    check(Role::Server, LIMITS, &masked, &[text("où"), ping(b"p"), close(1001, "à")]);
 
-    let unmasked = [Frame::binary(b"b"), Frame::pong(b"q"), Frame::close(None)]
-        .map(Frame::into_bytes)
-        .concat();
-    check(
-        Role::Client,
-        LIMITS,
-        &unmasked,
-        &[binary(b"b"), pong(b"q"), Seen::Close(None)],
-    );
+    let unmasked =
+        [Frame::binary(b"b"), Frame::pong(b"q"), Frame::close(None)].map(Frame::into_bytes).concat();
+    check(Role::Client, LIMITS, &unmasked, &[binary(b"b"), pong(b"q"), Seen::Close(None)]);
 }

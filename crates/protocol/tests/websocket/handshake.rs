@@ -4,23 +4,13 @@ use idae_socket_protocol::websocket::handshake::{accept_key, is_valid_key};
 
 #[test]
 fn the_example_of_section_1_3_is_answered() {
-    assert_eq!(
-        accept_key("dGhlIHNhbXBsZSBub25jZQ=="),
-        "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-    );
+    assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 }
 
 #[test]
 fn the_oracle_gives_the_same_answer() {
-    for key in [
-        "AAAAAAAAAAAAAAAAAAAAAA==",
-        "/+/+/+/+/+/+/+/+/+/+/w==",
-        "x3JJHMbDL1EzLkh9GBhXDw==",
-    ] {
-        assert_eq!(
-            accept_key(key),
-            tungstenite::handshake::derive_accept_key(key.as_bytes())
-        );
+    for key in ["AAAAAAAAAAAAAAAAAAAAAA==", "/+/+/+/+/+/+/+/+/+/+/w==", "x3JJHMbDL1EzLkh9GBhXDw=="] {
+        assert_eq!(accept_key(key), tungstenite::handshake::derive_accept_key(key.as_bytes()));
     }
 }
 

@@ -11,11 +11,7 @@ fn feed(decoder: &mut Decoder, read: &[u8]) -> usize {
     let mut read = read.to_vec();
     let mut input = Input::new(&mut read);
     let mut count = 0;
-    while decoder
-        .next(&mut input)
-        .expect("the input keeps the rules")
-        .is_some()
-    {
+    while decoder.next(&mut input).expect("the input keeps the rules").is_some() {
         count += 1;
     }
     count
@@ -24,21 +20,13 @@ fn feed(decoder: &mut Decoder, read: &[u8]) -> usize {
 #[test]
 fn a_whole_frame_is_lent_from_the_input() {
     let mut decoder = Decoder::new(Role::Server, LIMITS);
-    let mut read = frames(
-        Role::Server,
-        &[(FIN | BINARY, &[7; 1000]), (FIN | PING, b"p")],
-    );
+    let mut read = frames(Role::Server, &[(FIN | BINARY, &[7; 1000]), (FIN | PING, b"p")]);
     let memory = read.as_ptr_range();
     let mut input = Input::new(&mut read);
     for _ in 0..2 {
         let message = decoder.next(&mut input).unwrap().unwrap();
-        let (Message::Binary(payload) | Message::Ping(payload)) = message else {
-            panic!("{message:?}")
-        };
-        assert!(
-            memory.contains(&payload.as_ptr()),
-            "a whole frame must not be copied"
-        );
+        let (Message::Binary(payload) | Message::Ping(payload)) = message else { panic!("{message:?}") };
+        assert!(memory.contains(&payload.as_ptr()), "a whole frame must not be copied");
         assert_eq!(decoder.held_bytes(), 0);
     }
 }
@@ -53,9 +41,7 @@ fn a_payload_that_follows_a_cut_header_is_lent_from_the_input() {
     // Three bytes of the mask are still to come with the payload.
     let memory = payload.as_ptr_range();
     let mut input = Input::new(&mut payload);
-    let Some(Message::Binary(payload)) = decoder.next(&mut input).unwrap() else {
-        panic!()
-    };
+    let Some(Message::Binary(payload)) = decoder.next(&mut input).unwrap() else { panic!() };
     assert_eq!(payload, [7; 1000]);
     assert!(memory.contains(&payload.as_ptr()));
 }
@@ -63,14 +49,7 @@ fn a_payload_that_follows_a_cut_header_is_lent_from_the_input() {
 #[test]
 fn nothing_is_held_behind_the_last_message() {
     for role in [Role::Server, Role::Client] {
-        let sent = frames(
-            role,
-            &[
-                (TEXT, b"ab"),
-                (FIN | PING, b"12345"),
-                (FIN | CONTINUATION, b"cd"),
-            ],
-        );
+        let sent = frames(role, &[(TEXT, b"ab"), (FIN | PING, b"12345"), (FIN | CONTINUATION, b"cd")]);
         let mut decoder = Decoder::new(role, LIMITS);
         let messages: usize = sent.chunks(1).map(|read| feed(&mut decoder, read)).sum();
         assert_eq!((messages, decoder.held_bytes()), (2, 0));
@@ -88,16 +67,10 @@ fn a_handed_out_ping_does_not_stay_while_its_message_is_open() {
 
 #[test]
 fn an_announced_length_alone_holds_nothing() {
-    let limits = Limits {
-        message_bytes_max: usize::MAX,
-        fragments_max: FRAGMENTS_MAX,
-    };
+    let limits = Limits { message_bytes_max: usize::MAX, fragments_max: FRAGMENTS_MAX };
     let mut decoder = Decoder::new(Role::Client, limits);
     // Four exabytes are announced: allocating them would end the process.
-    assert_eq!(
-        feed(&mut decoder, b"\x82\x7f\x40\x00\x00\x00\x00\x00\x00\x00"),
-        0
-    );
+    assert_eq!(feed(&mut decoder, b"\x82\x7f\x40\x00\x00\x00\x00\x00\x00\x00"), 0);
     assert_eq!(decoder.held_bytes(), 0);
     assert_eq!(feed(&mut decoder, b"abc"), 0);
     assert_eq!(decoder.held_bytes(), 3);
@@ -115,19 +88,12 @@ fn a_megabyte_byte_by_byte_holds_what_arrived() {
             assert_eq!(feed(&mut decoder, &[*byte]), 0);
             // A whole header is read and forgotten; payload bytes are held once each.
             let arrived = at + 1;
-            let expected = if arrived < header_bytes {
-                arrived
-            } else {
-                arrived - header_bytes
-            };
+            let expected = if arrived < header_bytes { arrived } else { arrived - header_bytes };
             assert_eq!(decoder.held_bytes(), expected);
         }
         let mut read = [*last];
         let mut input = Input::new(&mut read);
-        assert_eq!(
-            decoder.next(&mut input),
-            Ok(Some(Message::Binary(&payload)))
-        );
+        assert_eq!(decoder.next(&mut input), Ok(Some(Message::Binary(&payload))));
         assert_eq!(decoder.next(&mut input), Ok(None));
         assert_eq!(decoder.held_bytes(), 0);
         assert!(header_bytes <= HEADER_BYTES_MAX);

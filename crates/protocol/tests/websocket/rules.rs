@@ -3,8 +3,8 @@
 use idae_socket_protocol::websocket::{Role, Violation};
 
 use crate::support::{
-    BINARY, CLOSE, CONTINUATION, FIN, LIMITS, PING, PONG, Seen, TEXT, binary, check, check_frames,
-    close, frame, frames, ping, pong, text,
+    BINARY, CLOSE, CONTINUATION, FIN, LIMITS, PING, PONG, Seen, TEXT, binary, check, check_frames, close,
+    frame, frames, ping, pong, text,
 };
 
 #[track_caller]
@@ -15,32 +15,15 @@ fn refused(sent: &[(u8, &[u8])], violation: Violation) {
 #[test]
 fn the_examples_of_section_5_7_are_read() {
     check(Role::Client, LIMITS, b"\x81\x05Hello", &[text("Hello")]);
-    check(
-        Role::Server,
-        LIMITS,
-        b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58",
-        &[text("Hello")],
-    );
-    check(
-        Role::Client,
-        LIMITS,
-        b"\x01\x03Hel\x80\x02lo",
-        &[text("Hello")],
-    );
+    check(Role::Server, LIMITS, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", &[text("Hello")]);
+    check(Role::Client, LIMITS, b"\x01\x03Hel\x80\x02lo", &[text("Hello")]);
     check(Role::Client, LIMITS, b"\x89\x05Hello", &[ping(b"Hello")]);
-    check(
-        Role::Server,
-        LIMITS,
-        b"\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58",
-        &[pong(b"Hello")],
-    );
+    check(Role::Server, LIMITS, b"\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", &[pong(b"Hello")]);
 }
 
 #[test]
 fn payloads_around_every_length_form_are_read() {
-    for length in [
-        0, 1, 7, 8, 9, 124, 125, 126, 127, 128, 255, 256, 65_535, 65_536, 65_537,
-    ] {
+    for length in [0, 1, 7, 8, 9, 124, 125, 126, 127, 128, 255, 256, 65_535, 65_536, 65_537] {
         let payload = vec![b'*'; length];
         let expected = "*".repeat(length);
         check_frames(&[(FIN | TEXT, &payload)], &[text(&expected)]);
@@ -51,13 +34,7 @@ fn payloads_around_every_length_form_are_read() {
 #[test]
 fn several_frames_of_one_read_come_out_in_order() {
     check_frames(
-        &[
-            (FIN | TEXT, b"a"),
-            (FIN | BINARY, b"b"),
-            (FIN | PING, b""),
-            (FIN | PONG, b"c"),
-            (FIN | TEXT, b""),
-        ],
+        &[(FIN | TEXT, b"a"), (FIN | BINARY, b"b"), (FIN | PING, b""), (FIN | PONG, b"c"), (FIN | TEXT, b"")],
         &[text("a"), binary(b"b"), ping(b""), pong(b"c"), text("")],
     );
 }
@@ -66,11 +43,7 @@ fn several_frames_of_one_read_come_out_in_order() {
 fn control_frames_carry_up_to_125_bytes() {
     let longest = [0xfe; 125];
     check_frames(
-        &[
-            (FIN | PING, b""),
-            (FIN | PING, &longest),
-            (FIN | PONG, &longest),
-        ],
+        &[(FIN | PING, b""), (FIN | PING, &longest), (FIN | PONG, &longest)],
         &[ping(b""), ping(&longest), pong(&longest)],
     );
     for control in [CLOSE, PING, PONG] {
@@ -88,10 +61,7 @@ fn many_pings_in_one_read_all_come_out() {
 #[test]
 fn a_control_frame_is_never_fragmented() {
     for control in [CLOSE, PING, PONG] {
-        refused(
-            &[(control, b""), (FIN | CONTINUATION, b"")],
-            Violation::FragmentedControl,
-        );
+        refused(&[(control, b""), (FIN | CONTINUATION, b"")], Violation::FragmentedControl);
     }
 }
 
@@ -107,11 +77,7 @@ fn reserved_bits_are_refused() {
 #[test]
 fn what_came_before_a_violation_is_delivered() {
     check_frames(
-        &[
-            (FIN | TEXT, b"fine"),
-            (FIN | 0x40 | TEXT, b"not"),
-            (FIN | TEXT, b"never seen"),
-        ],
+        &[(FIN | TEXT, b"fine"), (FIN | 0x40 | TEXT, b"not"), (FIN | TEXT, b"never seen")],
         &[text("fine"), Seen::Refused(Violation::ReservedBit)],
     );
 }
@@ -121,32 +87,18 @@ fn reserved_opcodes_are_refused() {
     for opcode in (0x3..=0x7).chain(0xb..=0xf) {
         refused(&[(FIN | opcode, b"")], Violation::ReservedOpcode);
         refused(&[(opcode, b"x")], Violation::ReservedOpcode);
-        refused(
-            &[(TEXT, b"open"), (FIN | opcode, b"x")],
-            Violation::ReservedOpcode,
-        );
+        refused(&[(TEXT, b"open"), (FIN | opcode, b"x")], Violation::ReservedOpcode);
     }
 }
 
 #[test]
 fn a_message_may_come_in_fragments() {
+    check_frames(&[(TEXT, b"one"), (FIN | CONTINUATION, b"two")], &[text("onetwo")]);
     check_frames(
-        &[(TEXT, b"one"), (FIN | CONTINUATION, b"two")],
-        &[text("onetwo")],
-    );
-    check_frames(
-        &[
-            (BINARY, b"1"),
-            (CONTINUATION, b""),
-            (CONTINUATION, b"23"),
-            (FIN | CONTINUATION, b""),
-        ],
+        &[(BINARY, b"1"), (CONTINUATION, b""), (CONTINUATION, b"23"), (FIN | CONTINUATION, b"")],
         &[binary(b"123")],
     );
-    check_frames(
-        &[(TEXT, b""), (CONTINUATION, b""), (FIN | CONTINUATION, b"")],
-        &[text("")],
-    );
+    check_frames(&[(TEXT, b""), (CONTINUATION, b""), (FIN | CONTINUATION, b"")], &[text("")]);
     check_frames(
         &[
             (TEXT, b"a"),
@@ -170,40 +122,22 @@ fn control_frames_may_come_between_fragments() {
             (FIN | PING, b"still"),
             (FIN | CONTINUATION, b"ted"),
         ],
-        &[
-            ping(b"are you there"),
-            pong(b""),
-            ping(b"still"),
-            text("fragmented"),
-        ],
+        &[ping(b"are you there"), pong(b""), ping(b"still"), text("fragmented")],
     );
-    check_frames(
-        &[(TEXT, b"never ends"), (FIN | CLOSE, b"\x03\xe8bye")],
-        &[close(1000, "bye")],
-    );
+    check_frames(&[(TEXT, b"never ends"), (FIN | CLOSE, b"\x03\xe8bye")], &[close(1000, "bye")]);
 }
 
 #[test]
 fn a_continuation_needs_a_message() {
     refused(&[(CONTINUATION, b"x")], Violation::UnexpectedContinuation);
-    refused(
-        &[(FIN | CONTINUATION, b"")],
-        Violation::UnexpectedContinuation,
-    );
+    refused(&[(FIN | CONTINUATION, b"")], Violation::UnexpectedContinuation);
     check_frames(
-        &[
-            (TEXT, b"a"),
-            (FIN | CONTINUATION, b"b"),
-            (FIN | CONTINUATION, b"c"),
-        ],
+        &[(TEXT, b"a"), (FIN | CONTINUATION, b"b"), (FIN | CONTINUATION, b"c")],
         &[text("ab"), Seen::Refused(Violation::UnexpectedContinuation)],
     );
     check_frames(
         &[(FIN | TEXT, b"whole"), (CONTINUATION, b"c")],
-        &[
-            text("whole"),
-            Seen::Refused(Violation::UnexpectedContinuation),
-        ],
+        &[text("whole"), Seen::Refused(Violation::UnexpectedContinuation)],
     );
 }
 
@@ -211,10 +145,7 @@ fn a_continuation_needs_a_message() {
 fn a_new_message_waits_for_the_end_of_the_last() {
     for first in [TEXT, BINARY, FIN | TEXT, FIN | BINARY] {
         refused(&[(TEXT, b"a"), (first, b"b")], Violation::UnfinishedMessage);
-        refused(
-            &[(BINARY, b"a"), (CONTINUATION, b"b"), (first, b"c")],
-            Violation::UnfinishedMessage,
-        );
+        refused(&[(BINARY, b"a"), (CONTINUATION, b"b"), (first, b"c")], Violation::UnfinishedMessage);
     }
 }
 
@@ -222,19 +153,9 @@ fn a_new_message_waits_for_the_end_of_the_last() {
 fn the_mask_tells_clients_from_servers() {
     for first in [FIN | TEXT, BINARY, FIN | PING, FIN | CLOSE] {
         let unmasked = frame(Role::Client, first, b"");
-        check(
-            Role::Server,
-            LIMITS,
-            &unmasked,
-            &[Seen::Refused(Violation::MaskMissing)],
-        );
+        check(Role::Server, LIMITS, &unmasked, &[Seen::Refused(Violation::MaskMissing)]);
         let masked = frame(Role::Server, first, b"");
-        check(
-            Role::Client,
-            LIMITS,
-            &masked,
-            &[Seen::Refused(Violation::MaskUnexpected)],
-        );
+        check(Role::Client, LIMITS, &masked, &[Seen::Refused(Violation::MaskUnexpected)]);
     }
 }
 
@@ -244,45 +165,20 @@ fn a_length_is_written_in_the_fewest_bytes() {
         (&b"\x7e\x00\x00"[..], Violation::LengthNotMinimal),
         (b"\x7e\x00\x01", Violation::LengthNotMinimal),
         (b"\x7e\x00\x7d", Violation::LengthNotMinimal),
-        (
-            b"\x7f\x00\x00\x00\x00\x00\x00\x00\x00",
-            Violation::LengthNotMinimal,
-        ),
-        (
-            b"\x7f\x00\x00\x00\x00\x00\x00\x00\x7e",
-            Violation::LengthNotMinimal,
-        ),
-        (
-            b"\x7f\x00\x00\x00\x00\x00\x00\xff\xff",
-            Violation::LengthNotMinimal,
-        ),
-        (
-            b"\x7f\x80\x00\x00\x00\x00\x00\x00\x00",
-            Violation::LengthHighBit,
-        ),
-        (
-            b"\x7f\xff\xff\xff\xff\xff\xff\xff\xff",
-            Violation::LengthHighBit,
-        ),
+        (b"\x7f\x00\x00\x00\x00\x00\x00\x00\x00", Violation::LengthNotMinimal),
+        (b"\x7f\x00\x00\x00\x00\x00\x00\x00\x7e", Violation::LengthNotMinimal),
+        (b"\x7f\x00\x00\x00\x00\x00\x00\xff\xff", Violation::LengthNotMinimal),
+        (b"\x7f\x80\x00\x00\x00\x00\x00\x00\x00", Violation::LengthHighBit),
+        (b"\x7f\xff\xff\xff\xff\xff\xff\xff\xff", Violation::LengthHighBit),
         (b"\x7f\x7f\xff\xff\xff\xff\xff\xff\xff", Violation::TooBig),
     ] {
         for first in [FIN | TEXT, BINARY] {
             // Nothing behind the length is needed for the verdict, not even a mask.
             let from_server = [&[first], length].concat();
-            check(
-                Role::Client,
-                LIMITS,
-                &from_server,
-                &[Seen::Refused(violation)],
-            );
+            check(Role::Client, LIMITS, &from_server, &[Seen::Refused(violation)]);
             let mut from_client = from_server;
             from_client[1] |= 0x80;
-            check(
-                Role::Server,
-                LIMITS,
-                &from_client,
-                &[Seen::Refused(violation)],
-            );
+            check(Role::Server, LIMITS, &from_client, &[Seen::Refused(violation)]);
         }
     }
 }
@@ -306,21 +202,10 @@ fn a_refusal_comes_with_the_first_byte_that_earns_it() {
 #[test]
 fn an_unfinished_frame_is_neither_delivered_nor_refused() {
     for role in [Role::Server, Role::Client] {
-        let whole = frames(
-            role,
-            &[
-                (TEXT, b"abc"),
-                (FIN | PING, b"de"),
-                (FIN | CONTINUATION, &[b'f'; 300]),
-            ],
-        );
+        let whole = frames(role, &[(TEXT, b"abc"), (FIN | PING, b"de"), (FIN | CONTINUATION, &[b'f'; 300])]);
         let ping_ends_at = frames(role, &[(TEXT, b"abc"), (FIN | PING, b"de")]).len();
         for end in 0..whole.len() {
-            let expected = if end < ping_ends_at {
-                vec![]
-            } else {
-                vec![ping(b"de")]
-            };
+            let expected = if end < ping_ends_at { vec![] } else { vec![ping(b"de")] };
             check(role, LIMITS, &whole[..end], &expected);
         }
     }
@@ -356,24 +241,14 @@ fn text_is_utf_8() {
         ("a five-byte form", b"\xf8\x88\x80\x80\x80"),
         ("a byte that never occurs", b"\xff"),
         ("an unfinished character at the end", b"\xce\xba\xe1\xbd"),
-        (
-            "a broken one in the middle",
-            b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited",
-        ),
+        ("a broken one in the middle", b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited"),
     ];
     for (name, bytes) in invalid {
         println!("{name}");
         refused(&[(FIN | TEXT, bytes)], Violation::InvalidUtf8);
         for at in 0..=bytes.len() {
             let (start, end) = bytes.split_at(at);
-            refused(
-                &[
-                    (TEXT, start),
-                    (CONTINUATION, b""),
-                    (FIN | CONTINUATION, end),
-                ],
-                Violation::InvalidUtf8,
-            );
+            refused(&[(TEXT, start), (CONTINUATION, b""), (FIN | CONTINUATION, end)], Violation::InvalidUtf8);
         }
         check_frames(&[(FIN | BINARY, bytes)], &[binary(bytes)]);
         let long = [&[b'a'; 100], *bytes].concat();
@@ -383,41 +258,22 @@ fn text_is_utf_8() {
 
 #[test]
 fn a_close_ends_the_input() {
+    check_frames(&[(FIN | CLOSE, b""), (FIN | TEXT, b"unheard")], &[Seen::Close(None)]);
     check_frames(
-        &[(FIN | CLOSE, b""), (FIN | TEXT, b"unheard")],
-        &[Seen::Close(None)],
-    );
-    check_frames(
-        &[
-            (FIN | TEXT, b"heard"),
-            (FIN | CLOSE, b"\x03\xe8"),
-            (FIN | CLOSE, b"\x03\xe9"),
-        ],
+        &[(FIN | TEXT, b"heard"), (FIN | CLOSE, b"\x03\xe8"), (FIN | CLOSE, b"\x03\xe9")],
         &[text("heard"), close(1000, "")],
     );
     // Not even a violation is found any more.
-    check_frames(
-        &[(FIN | CLOSE, b""), (0x7f, b"garbage")],
-        &[Seen::Close(None)],
-    );
+    check_frames(&[(FIN | CLOSE, b""), (0x7f, b"garbage")], &[Seen::Close(None)]);
 }
 
 #[test]
 fn a_close_payload_is_a_code_and_a_reason() {
     let longest = "r".repeat(123);
-    check_frames(
-        &[(FIN | CLOSE, &[b"\x03\xe8", longest.as_bytes()].concat())],
-        &[close(1000, &longest)],
-    );
-    check_frames(
-        &[(FIN | CLOSE, "\u{3}\u{0}".as_bytes())],
-        &[Seen::Refused(Violation::CloseCodeNotAllowed)],
-    );
+    check_frames(&[(FIN | CLOSE, &[b"\x03\xe8", longest.as_bytes()].concat())], &[close(1000, &longest)]);
+    check_frames(&[(FIN | CLOSE, "\u{3}\u{0}".as_bytes())], &[Seen::Refused(Violation::CloseCodeNotAllowed)]);
     refused(&[(FIN | CLOSE, b"\x03")], Violation::CloseTruncated);
-    refused(
-        &[(FIN | CLOSE, b"\x03\xe8\xce\xba\xe1\xbd")],
-        Violation::InvalidUtf8,
-    );
+    refused(&[(FIN | CLOSE, b"\x03\xe8\xce\xba\xe1\xbd")], Violation::InvalidUtf8);
     refused(&[(FIN | CLOSE, b"\x03\xe8\xff")], Violation::InvalidUtf8);
     refused(&[(FIN | CLOSE, &[b'x'; 126])], Violation::ControlTooLong);
 }
@@ -427,11 +283,8 @@ fn only_codes_for_the_wire_are_accepted_in_a_close() {
     let allowed = |code| matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
     for code in (0..=5100).chain([10_000, 32_768, 65_535]) {
         let sent = frame(Role::Client, FIN | CLOSE, &u16::to_be_bytes(code));
-        let expected = if allowed(code) {
-            close(code, "")
-        } else {
-            Seen::Refused(Violation::CloseCodeNotAllowed)
-        };
+        let expected =
+            if allowed(code) { close(code, "") } else { Seen::Refused(Violation::CloseCodeNotAllowed) };
         check(Role::Client, LIMITS, &sent, &[expected]);
     }
 }

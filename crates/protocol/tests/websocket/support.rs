@@ -1,8 +1,6 @@
 //! Bytes as a peer would send them, and what a decoder made of them.
 
-use idae_socket_protocol::websocket::{
-    Decoder, FRAGMENTS_MAX, Input, Limits, Message, Role, Violation,
-};
+use idae_socket_protocol::websocket::{Decoder, FRAGMENTS_MAX, Input, Limits, Message, Role, Violation};
 
 pub(crate) const FIN: u8 = 0x80;
 pub(crate) const CONTINUATION: u8 = 0x0;
@@ -12,10 +10,7 @@ pub(crate) const CLOSE: u8 = 0x8;
 pub(crate) const PING: u8 = 0x9;
 pub(crate) const PONG: u8 = 0xa;
 
-pub(crate) const LIMITS: Limits = Limits {
-    message_bytes_max: 1 << 20,
-    fragments_max: FRAGMENTS_MAX,
-};
+pub(crate) const LIMITS: Limits = Limits { message_bytes_max: 1 << 20, fragments_max: FRAGMENTS_MAX };
 
 /// A message that owns its payload, or the refusal that ended the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,9 +36,7 @@ impl From<Message<'_>> for Seen {
             Message::Binary(bytes) => Self::Binary(bytes.into()),
             Message::Ping(bytes) => Self::Ping(bytes.into()),
             Message::Pong(bytes) => Self::Pong(bytes.into()),
-            Message::Close(status) => {
-                Self::Close(status.map(|(code, reason)| (code, reason.into())))
-            }
+            Message::Close(status) => Self::Close(status.map(|(code, reason)| (code, reason.into()))),
         }
     }
 }
@@ -90,12 +83,7 @@ pub(crate) fn frame(role: Role, first: u8, payload: &[u8]) -> Vec<u8> {
         Role::Server => {
             let mask = [0x9d, 0x00, 0xff, 0x36 ^ first];
             out.extend(mask);
-            out.extend(
-                payload
-                    .iter()
-                    .zip(mask.iter().cycle())
-                    .map(|(byte, mask)| byte ^ mask),
-            );
+            out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
         }
         Role::Client => out.extend(payload),
     }
@@ -103,18 +91,11 @@ pub(crate) fn frame(role: Role, first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) fn frames(role: Role, frames: &[(u8, &[u8])]) -> Vec<u8> {
-    frames
-        .iter()
-        .flat_map(|(first, payload)| frame(role, *first, payload))
-        .collect()
+    frames.iter().flat_map(|(first, payload)| frame(role, *first, payload)).collect()
 }
 
 /// Everything a decoder makes of these reads, up to a refusal or a close; after those it must stay silent.
-pub(crate) fn decode<'a>(
-    role: Role,
-    limits: Limits,
-    reads: impl IntoIterator<Item = &'a [u8]>,
-) -> Vec<Seen> {
+pub(crate) fn decode<'a>(role: Role, limits: Limits, reads: impl IntoIterator<Item = &'a [u8]>) -> Vec<Seen> {
     let mut decoder = Decoder::new(role, limits);
     let mut seen: Vec<Seen> = Vec::new();
     let mut arrived = 0;
@@ -148,11 +129,7 @@ pub(crate) fn decode<'a>(
 #[track_caller]
 pub(crate) fn check(role: Role, limits: Limits, bytes: &[u8], expected: &[Seen]) {
     assert_eq!(decode(role, limits, [bytes]), expected, "in one read");
-    assert_eq!(
-        decode(role, limits, bytes.chunks(1)),
-        expected,
-        "byte by byte"
-    );
+    assert_eq!(decode(role, limits, bytes.chunks(1)), expected, "byte by byte");
     // Everything that depends on a cut lies around a header, and the tables' frames are short.
     for at in 1..bytes.len().min(300) {
         let (start, end) = bytes.split_at(at);
