@@ -6,8 +6,8 @@ use std::{fs, panic, path::Path};
 
 use idae_socket_fuzz::TARGETS;
 
-/// About a second per target without optimisation.
-const MUTATIONS: usize = 10_000;
+/// About half a second per target without optimisation.
+const MUTATIONS: usize = 25_000;
 
 /// Longer inputs only repeat what shorter ones reach under the targets' low limits.
 const INPUT_BYTES_MAX: usize = 1024;
