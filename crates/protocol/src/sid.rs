@@ -29,7 +29,7 @@ impl Sid {
         &self.0
     }
 
-    /// Reads an id; `None` for anything that [`Sid::to_string`] does not produce.
+    /// Reads an id; `None` for anything that its `Display` does not write.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; Self::BYTES];
         if text.len() != Self::CHARS {

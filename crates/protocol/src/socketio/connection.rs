@@ -179,7 +179,9 @@ impl Connection {
 
     /// The server ends the membership; packets that are on their way are ignored for a while.
     pub fn kick(&mut self, namespace: &str, now: Instant) {
-        if let Some(membership) = self.find(namespace) {
+        if let Some(membership) = self.find(namespace)
+            && !membership.is_kicked()
+        {
             membership.state = State::Kicked { until: now + KICK_GRACE };
         }
     }
@@ -521,6 +523,7 @@ mod tests {
         for message in [r#"2["a"]"#, "1", "31[]"] {
             assert_eq!(connection.text(message, &LIMITS, now), Ok(None));
         }
+        connection.kick("/", now + KICK_GRACE / 2);
         assert_eq!(connection.text(r#"2["a"]"#, &LIMITS, now + KICK_GRACE), Err(Violation::NotJoined));
         assert!(matches!(connection.text("0", &LIMITS, now), Ok(Some(Inbound::Connect { .. }))));
     }

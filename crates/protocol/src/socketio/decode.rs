@@ -191,7 +191,7 @@ fn event(data: &str) -> Result<Kind<'_>, DecodeError> {
 }
 
 /// A JSON string's value. A lone surrogate cannot be held by a Rust string; such a name keeps its
-/// JSON text, which no other name equals because of its quotes.
+/// JSON text, quotes included.
 fn string(json: &str) -> Cow<'_, str> {
     let inner = &json[1..json.len() - 1];
     if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
