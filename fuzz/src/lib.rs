@@ -7,13 +7,23 @@
 //! A new decoder needs four things: its function here, its row in [`TARGETS`], a few seeds in
 //! `corpus/<name>/`, and a target of the same name in `fuzz_targets/` and `Cargo.toml`.
 
+mod engineio;
+mod socketio;
 mod websocket;
 
+pub use engineio::{engineio_payload, engineio_request};
+pub use socketio::{socketio_connection, socketio_packet};
 pub use websocket::{websocket_client, websocket_server};
 
 /// Every decoder by the name of its corpus, with the function that holds it to its invariants.
-pub const TARGETS: &[Target] =
-    &[("websocket_server", websocket_server), ("websocket_client", websocket_client)];
+pub const TARGETS: &[Target] = &[
+    ("websocket_server", websocket_server),
+    ("websocket_client", websocket_client),
+    ("engineio_payload", engineio_payload),
+    ("engineio_request", engineio_request),
+    ("socketio_packet", socketio_packet),
+    ("socketio_connection", socketio_connection),
+];
 
 /// A name and the function behind it.
 pub type Target = (&'static str, fn(&[u8]));
