@@ -12,7 +12,7 @@ use slab::Slab;
 use super::{Outbox, Target, TooManyRooms};
 
 /// What a socket brings into the hub.
-#[derive(Debug)]
+
 pub(crate) struct Entry {
     pub(crate) sid: Sid,
     pub(crate) namespace: String,

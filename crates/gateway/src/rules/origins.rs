@@ -33,13 +33,13 @@ pub(crate) enum Grant {
 }
 
 impl Origins {
-    /// The setting's list; empty means the default that fits the authentication.
-    pub(crate) fn new(list: &[String], is_authenticated: bool) -> Self {
+    /// The setting's list; none means the default that fits the authentication.
+    pub(crate) fn new(list: Option<&[String]>, is_authenticated: bool) -> Self {
         match list {
-            [] if is_authenticated => Self::Any,
-            [] => Self::Loopback,
-            list if list.iter().any(|origin| origin == "*") => Self::Any,
-            list => Self::List(list.iter().map(|origin| origin.trim_end_matches('/').to_owned()).collect()),
+            None if is_authenticated => Self::Any,
+            None => Self::Loopback,
+            Some(list) if list.iter().any(|origin| origin == "*") => Self::Any,
+            Some(list) => Self::List(list.to_vec()),
         }
     }
 
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_list_is_echoed_and_others_are_refused() {
-        let list = Origins::new(&["https://app.example.com/".to_owned()], false);
+        let list = Origins::new(Some(&["https://app.example.com".to_owned()]), false);
         let value = HeaderValue::from_static("https://app.example.com");
         let granted = Cors::Allowed(Grant::One { origin: value.clone(), with_credentials: true });
         assert_eq!(list.judge(Some(&value)), granted);
@@ -134,8 +134,8 @@ mod tests {
 
     #[test]
     fn the_default_fits_the_authentication() {
-        assert_eq!(Origins::new(&[], false), Origins::Loopback);
-        assert_eq!(Origins::new(&[], true), Origins::Any);
-        assert_eq!(Origins::new(&["*".to_owned()], false), Origins::Any);
+        assert_eq!(Origins::new(None, false), Origins::Loopback);
+        assert_eq!(Origins::new(None, true), Origins::Any);
+        assert_eq!(Origins::new(Some(&["*".to_owned()]), false), Origins::Any);
     }
 }

@@ -27,9 +27,8 @@ use idae_socket_protocol::engineio::{CloseReason, Transport};
 use idae_socket_protocol::websocket::Frame;
 use idae_socket_protocol::{engineio, socketio};
 
-pub(crate) use client::Acks;
 pub use client::{EmitError, Handshake, Socket};
-pub(crate) use control::Handlers;
+pub(crate) use control::{Answering, Handlers};
 pub use endpoint::RawSocket;
 pub(crate) use endpoint::{Application, Endpoint, RawHandler};
 pub(crate) use http::Answer;

@@ -1,0 +1,206 @@
+//! The side of the backends: publishing over HTTP.
+//!
+//! Invariants
+//! * Whoever is refused learns the reason and a stable code; nothing is dropped silently.
+//! * The publisher's JSON is checked and passed on as text, never written anew.
+//! * Who may publish is decided before anything is told about event names.
+
+mod access;
+mod batch;
+mod problem;
+mod submission;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
+use serde_json::json;
+
+use self::problem::{Code, Problem};
+use self::submission::{Deliver, Submission};
+use crate::auth::{PublishKeys, Publisher};
+use crate::body::{self, BodyError};
+use crate::publish::{Event, EventId, Road};
+use crate::rules::{EventNames, NameRefused, Patterns};
+
+/// The body of an answer. Boxed, because a stream of answers is not a piece of bytes.
+pub(crate) type ReplyBody = UnsyncBoxBody<Bytes, std::convert::Infallible>;
+
+/// What publishers may do and use.
+pub(crate) struct Settings {
+    pub(crate) keys: PublishKeys,
+    pub(crate) events: EventNames,
+    pub(crate) namespaces: Patterns,
+    pub(crate) body_bytes_max: usize,
+    pub(crate) batch_items_max: usize,
+    pub(crate) batch_bytes_max: usize,
+    /// Bytes of a room's name, as for the sockets.
+    pub(crate) room_bytes_max: usize,
+    /// Clients get the payload alone, unless the request says otherwise.
+    pub(crate) delivers_payload: bool,
+    pub(crate) sender_redact: Vec<String>,
+}
+
+/// The publish API.
+pub(crate) struct Backend {
+    settings: Settings,
+    road: Road,
+}
+
+impl Backend {
+    pub(crate) fn new(settings: Settings, road: Road) -> Self {
+        Self { settings, road }
+    }
+
+    /// Checks an event name as for a request.
+    pub(crate) fn check_event(&self, name: &str) -> Result<(), NameRefused> {
+        self.settings.events.check(name)
+    }
+
+    pub(crate) fn road(&self) -> &Road {
+        &self.road
+    }
+
+    /// Serves every request that is not for the sockets.
+    pub(crate) async fn handle(self: &Arc<Self>, request: Request<Incoming>, peer: IpAddr) -> Response<ReplyBody> {
+        let answer = match request.uri().path() {
+            "/" if matches!(*request.method(), Method::GET | Method::HEAD) => Ok(welcome()),
+            "/v1/events" => self.batch(request, peer).await,
+            _ => self.event(request, peer).await.map(|reply| json_response(StatusCode::OK, reply)),
+        };
+        answer.unwrap_or_else(|problem| {
+            tracing::info!(remote = %peer, code = problem.code(), status = problem.status(), detail = problem.detail(), "publish refused");
+            problem.into_response()
+        })
+    }
+
+    /// `POST /<event>`
+    async fn event(&self, request: Request<Incoming>, peer: IpAddr) -> Result<String, Problem> {
+        let path = request.uri().path();
+        let name = percent_decode_str(path.strip_prefix('/').unwrap_or(path)).decode_utf8_lossy().into_owned();
+        if request.method() != Method::POST {
+            // A path that is no event does not exist for any method.
+            self.settings.events.check(&name).map_err(Problem::event_not_found)?;
+            return Err(Problem::method_not_allowed());
+        }
+        let publisher = self.publisher(request.headers(), peer)?;
+        self.settings.events.check(&name).map_err(Problem::event_not_found)?;
+        if !publisher.may_publish(&name) {
+            return Err(Problem::event_forbidden(&name));
+        }
+        access::require_json(request.headers(), "application/json")?;
+        let deliver = self.deliver(request.uri().query())?;
+        let header_id = idempotency_key(request.headers())?;
+        let body = read(request.into_body(), self.settings.body_bytes_max).await?;
+        let mut submission = Submission::parse(text(&body)?, &self.settings)?;
+        submission.set_header_id(header_id.as_deref())?;
+        self.publish(&publisher, &name, deliver, submission).await
+    }
+
+    /// The last steps, the same for single events and batches: what the key allows, and the road.
+    async fn publish(
+        &self,
+        publisher: &Publisher,
+        name: &str,
+        deliver: Deliver,
+        submission: Submission<'_>,
+    ) -> Result<String, Problem> {
+        let Submission { target, volatile, id, content } = submission;
+        if !publisher.may_reach_everybody() {
+            access::check_target(publisher, &target)?;
+        }
+        let argument = content.argument(deliver);
+        let event = Event {
+            name,
+            argument: &argument,
+            target,
+            volatile,
+            id: id.as_deref().map(|id| EventId { publisher: publisher.name(), id }),
+        };
+        let receipt = self.road.publish(event).await.map_err(|_| Problem::id_in_flight())?;
+        tracing::debug!(event = name, id = receipt.id, sockets = receipt.sockets, "published");
+        Ok(json!({ "status": "ok", "id": receipt.id, "sockets": receipt.sockets }).to_string())
+    }
+
+    fn publisher(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Publisher, Problem> {
+        access::refuse_browsers(headers)?;
+        access::publisher(&self.settings.keys, headers, peer)
+    }
+
+    /// What clients get, from the query or the configuration.
+    fn deliver(&self, query: Option<&str>) -> Result<Deliver, Problem> {
+        let asked = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+        match asked.filter(|(key, _)| *key == "deliver").last() {
+            Some((_, "payload")) => Ok(Deliver::Payload),
+            Some((_, "envelope")) => Ok(Deliver::Envelope),
+            Some((_, other)) => Err(Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                Code::InvalidValue,
+                format!("the query parameter `deliver` is `payload` or `envelope`, not `{other}`"),
+            )),
+            None if self.settings.delivers_payload => Ok(Deliver::Payload),
+            None => Ok(Deliver::Envelope),
+        }
+    }
+}
+
+async fn read(body: Incoming, bytes_max: usize) -> Result<Bytes, Problem> {
+    body::read(body, bytes_max).await.map_err(|error| match error {
+        BodyError::TooLarge => Problem::payload_too_large(bytes_max),
+        BodyError::TooSlow => Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            Code::BodyTimeout,
+            "the body was not complete in time; send it at once",
+        ),
+        BodyError::Broken => Problem::new(StatusCode::BAD_REQUEST, Code::MalformedJson, "the body was cut off"),
+    })
+}
+
+fn text(body: &[u8]) -> Result<&str, Problem> {
+    std::str::from_utf8(body)
+        .map_err(|error| Problem::malformed(format!("the body is not UTF-8: {error}")))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    match key.to_str() {
+        Ok(key) if (1..=submission::ID_CHARS_MAX).contains(&key.len()) => Ok(Some(key.to_owned())),
+        _ => Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            Code::InvalidValue,
+            format!("the header Idempotency-Key has 1 to {} visible characters", submission::ID_CHARS_MAX),
+        )),
+    }
+}
+
+fn json_response(status: StatusCode, body: String) -> Response<ReplyBody> {
+    let mut response = Response::new(Full::from(body).boxed_unsync());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// For whoever opens the address in a browser.
+fn welcome() -> Response<ReplyBody> {
+    let text = concat!(
+        "idae-socket ", env!("CARGO_PKG_VERSION"), "\n\n",
+        "Publish an event:   POST /<event>  {\"rooms\":[\"admin\"],\"payload\":{…}}\n",
+        "Receive events:     any Socket.IO v4 client, after emit('subscribe', 'admin')\n",
+    );
+    let mut response = Response::new(Full::from(text).boxed_unsync());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+impl Problem {
+    fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, Code::MethodNotAllowed, "events are published with POST")
+            .with_header(ALLOW, HeaderValue::from_static("POST"))
+    }
+}
