@@ -16,7 +16,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         })
         .on("message", |socket: Socket, args: Args<'static>| async move {
             socket.emit("message-back", &args);
-            Args::none()
         })
         .on("message-with-ack", |_: Socket, args: Args<'static>| async move { args })
         .listen(port()?)

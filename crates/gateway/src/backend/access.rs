@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN};
 use http::{HeaderMap, StatusCode};
 
-use super::problem::{Code, Problem};
+use super::problem::{Code, FieldError, Problem};
 use crate::auth::{KeyRefused, PublishKeys, Publisher};
 use crate::hub::Target;
 
@@ -77,16 +77,16 @@ pub(super) fn refuse_browsers(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// Any other type could be sent by a web page without asking first.
-pub(super) fn require_json(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
+pub(super) fn require_json(headers: &HeaderMap, wanted: &[&str]) -> Result<(), Problem> {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if media_type(kind).eq_ignore_ascii_case(wanted) {
+    if wanted.iter().any(|wanted| media_type(kind).eq_ignore_ascii_case(wanted)) {
         return Ok(());
     }
     let got = if kind.is_empty() { "none".to_owned() } else { format!("`{kind}`") };
     Err(Problem::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::UnsupportedMediaType,
-        format!("send the header `content-type: {wanted}` (got {got})"),
+        format!("send the header `content-type: {}` (got {got})", wanted.join("` or `")),
     ))
 }
 
@@ -95,7 +95,7 @@ pub(super) fn media_type(content_type: &str) -> &str {
 }
 
 /// Holds a target against a key that is limited to rooms.
-pub(super) fn check_target(publisher: &Publisher, target: &Target) -> Result<(), Problem> {
+pub(super) fn check_target(publisher: &Publisher, target: &Target, rooms: Option<&str>) -> Result<(), Problem> {
     let forbid = |code, detail: String| Err(Problem::new(StatusCode::FORBIDDEN, code, detail));
     if target.everyone {
         return forbid(Code::BroadcastForbidden, "a key that is limited to rooms may not broadcast".to_owned());
@@ -103,11 +103,14 @@ pub(super) fn check_target(publisher: &Publisher, target: &Target) -> Result<(),
     if !target.users.is_empty() {
         return forbid(Code::UsersForbidden, "a key that is limited to rooms may not name users or sockets".to_owned());
     }
-    match target.rooms.iter().find(|room| !publisher.may_reach(room)) {
-        Some(room) => forbid(
-            Code::RoomForbidden,
-            format!("this key may not publish to the room `{room}`; its `rooms` in [[publish.keys]] say where it may"),
-        ),
-        None => Ok(()),
-    }
+    let is_list = rooms.is_some_and(|rooms| rooms.starts_with('['));
+    let forbidden = target.rooms.iter().enumerate().filter(|(_, room)| !publisher.may_reach(room));
+    let errors: Vec<FieldError> = forbidden
+        .map(|(index, room)| FieldError {
+            pointer: if is_list { format!("/rooms/{index}") } else { "/rooms".to_owned() },
+            detail: format!("this key may not publish to the room `{room}`; its `rooms` in [[publish.keys]] say where it may"),
+            code: Code::RoomForbidden,
+        })
+        .collect();
+    if errors.is_empty() { Ok(()) } else { Err(Problem::of_fields(StatusCode::FORBIDDEN, errors)) }
 }

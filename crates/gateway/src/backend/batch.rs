@@ -13,9 +13,9 @@ use hyper::body::Incoming;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
-use super::problem::{Code, Problem};
+use super::problem::{Code, FieldError, Problem};
 use super::submission::{Deliver, Submission};
-use super::{Backend, ReplyBody, access, json_response, read, text};
+use super::{Backend, ReplyBody, access, json, json_response, read};
 use crate::auth::Publisher;
 
 const NDJSON: &str = "application/x-ndjson";
@@ -49,10 +49,15 @@ impl Backend {
         if access::media_type(kind).eq_ignore_ascii_case(NDJSON) {
             return Ok(self.stream(request.into_body(), publisher, deliver));
         }
-        access::require_json(headers, "application/json")?;
+        access::require_json(headers, &["application/json", NDJSON])?;
         let body = read(request.into_body(), self.settings.batch_bytes_max).await?;
-        let items: Vec<&RawValue> =
-            serde_json::from_str(text(&body)?).map_err(|error| Problem::malformed(error.to_string()))?;
+        let items: Vec<&RawValue> = serde_json::from_str(json(&body)?).map_err(|_| {
+            Problem::unprocessable(vec![FieldError {
+                pointer: String::new(),
+                detail: "a batch is a JSON array of events; a single event is posted to its own path".to_owned(),
+                code: Code::InvalidType,
+            }])
+        })?;
         if items.len() > self.settings.batch_items_max {
             let detail = format!("a batch may have {} events (setting publish.batch_items_max)", self.settings.batch_items_max);
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code::TooManyItems, detail));
@@ -96,7 +101,7 @@ impl Backend {
         while let Some(line) = lines.next().await {
             let mut reply = match line {
                 Line::Complete(line) if line.trim_ascii().is_empty() => continue,
-                Line::Complete(line) => match text(&line).and_then(parse_line) {
+                Line::Complete(line) => match json(&line) {
                     Ok(line) => self.item(publisher, deliver, line).await,
                     Err(problem) => problem.to_json(),
                 },
@@ -108,12 +113,6 @@ impl Backend {
             }
         }
     }
-}
-
-/// The line as valid JSON, without the space around it.
-fn parse_line(line: &str) -> Result<&str, Problem> {
-    let value: &RawValue = serde_json::from_str(line).map_err(|error| Problem::malformed(error.to_string()))?;
-    Ok(value.get())
 }
 
 /// The lines of a body, one after the other as they arrive.

@@ -12,6 +12,7 @@ mod submission;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
@@ -20,7 +21,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
-use serde_json::json;
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use self::problem::{Code, Problem};
 use self::submission::{Deliver, Submission};
@@ -31,6 +33,9 @@ use crate::rules::{EventNames, NameRefused, Patterns};
 
 /// The body of an answer. Boxed, because a stream of answers is not a piece of bytes.
 pub(crate) type ReplyBody = UnsyncBoxBody<Bytes, std::convert::Infallible>;
+
+/// Levels of nesting in a body. Clients in some languages fail at a thousand and a bit.
+const DEPTH_MAX: usize = 512;
 
 /// What publishers may do and use.
 pub(crate) struct Settings {
@@ -51,11 +56,24 @@ pub(crate) struct Settings {
 pub(crate) struct Backend {
     settings: Settings,
     road: Road,
+    is_draining: AtomicBool,
 }
 
 impl Backend {
     pub(crate) fn new(settings: Settings, road: Road) -> Self {
-        Self { settings, road }
+        Self { settings, road, is_draining: AtomicBool::new(false) }
+    }
+
+    /// From now on nothing is published any more, and `/readyz` says so.
+    pub(crate) fn drain(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// A Socket.IO client that looks for its server in the wrong place.
+    fn no_sockets_here(&self) -> Problem {
+        let path = self.settings.events.socket_path();
+        let detail = format!("Socket.IO clients connect at `{path}` (setting socket.path)");
+        Problem::new(StatusCode::NOT_FOUND, Code::EventNotFound, detail)
     }
 
     /// Checks an event name as for a request.
@@ -69,8 +87,12 @@ impl Backend {
 
     /// Serves every request that is not for the sockets.
     pub(crate) async fn handle(self: &Arc<Self>, request: Request<Incoming>, peer: IpAddr) -> Response<ReplyBody> {
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         let answer = match request.uri().path() {
-            "/" if matches!(*request.method(), Method::GET | Method::HEAD) => Ok(welcome()),
+            _ if is_for_sockets(&request) => Err(self.no_sockets_here()),
+            "/" if is_read => Ok(welcome()),
+            "/livez" if is_read => Ok(health(true)),
+            "/readyz" if is_read => Ok(health(!self.is_draining.load(Ordering::Relaxed))),
             "/v1/events" => self.batch(request, peer).await,
             _ => self.event(request, peer).await.map(|reply| json_response(StatusCode::OK, reply)),
         };
@@ -94,11 +116,11 @@ impl Backend {
         if !publisher.may_publish(&name) {
             return Err(Problem::event_forbidden(&name));
         }
-        access::require_json(request.headers(), "application/json")?;
+        access::require_json(request.headers(), &["application/json"])?;
         let deliver = self.deliver(request.uri().query())?;
         let header_id = idempotency_key(request.headers())?;
         let body = read(request.into_body(), self.settings.body_bytes_max).await?;
-        let mut submission = Submission::parse(text(&body)?, &self.settings)?;
+        let mut submission = Submission::parse(json(&body)?, &self.settings)?;
         submission.set_header_id(header_id.as_deref())?;
         self.publish(&publisher, &name, deliver, submission).await
     }
@@ -113,7 +135,7 @@ impl Backend {
     ) -> Result<String, Problem> {
         let Submission { target, volatile, id, content } = submission;
         if !publisher.may_reach_everybody() {
-            access::check_target(publisher, &target)?;
+            access::check_target(publisher, &target, content.rooms())?;
         }
         let argument = content.argument(deliver);
         let event = Event {
@@ -125,10 +147,13 @@ impl Backend {
         };
         let receipt = self.road.publish(event).await.map_err(|_| Problem::id_in_flight())?;
         tracing::debug!(event = name, id = receipt.id, sockets = receipt.sockets, "published");
-        Ok(json!({ "status": "ok", "id": receipt.id, "sockets": receipt.sockets }).to_string())
+        Ok(format!(r#"{{"status":"ok","id":{},"sockets":{}}}"#, Value::from(receipt.id), receipt.sockets))
     }
 
     fn publisher(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Publisher, Problem> {
+        if self.is_draining.load(Ordering::Relaxed) {
+            return Err(Problem::draining());
+        }
         access::refuse_browsers(headers)?;
         access::publisher(&self.settings.keys, headers, peer)
     }
@@ -162,9 +187,41 @@ async fn read(body: Incoming, bytes_max: usize) -> Result<Bytes, Problem> {
     })
 }
 
-fn text(body: &[u8]) -> Result<&str, Problem> {
-    std::str::from_utf8(body)
-        .map_err(|error| Problem::malformed(format!("the body is not UTF-8: {error}")))
+/// The body as one JSON value: whole, and not too deep.
+fn json(body: &[u8]) -> Result<&str, Problem> {
+    let text =
+        std::str::from_utf8(body).map_err(|error| Problem::malformed(format!("the body is not UTF-8: {error}")))?;
+    if text.trim_ascii().is_empty() {
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            Code::EmptyBody,
+            r#"send a JSON object such as {"rooms":["admin"],"payload":{"id":1}}"#,
+        ));
+    }
+    let value: &RawValue = serde_json::from_str(text).map_err(|error| Problem::malformed(error.to_string()))?;
+    if depth(value.get()) > DEPTH_MAX {
+        return Err(Problem::malformed(format!("the JSON is nested more than {DEPTH_MAX} levels deep")));
+    }
+    Ok(value.get())
+}
+
+/// How deep arrays and objects are nested in valid JSON.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut is_escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth -= 1,
+            _ => {}
+        }
+    }
+    deepest
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
@@ -183,6 +240,23 @@ fn json_response(status: StatusCode, body: String) -> Response<ReplyBody> {
     let mut response = Response::new(Full::from(body).boxed_unsync());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Whether a request is one of a Socket.IO client or some other WebSocket.
+fn is_for_sockets(request: &Request<Incoming>) -> bool {
+    request.headers().contains_key(http::header::UPGRADE)
+        || request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("EIO=")))
+}
+
+fn health(is_well: bool) -> Response<ReplyBody> {
+    let (status, text) = match is_well {
+        true => (StatusCode::OK, "ok\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    };
+    let mut response = Response::new(Full::from(text).boxed_unsync());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 

@@ -1,7 +1,7 @@
 //! Errors as publishers get them: problem details (RFC 9457) with a stable code.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde::Serialize;
@@ -96,11 +96,15 @@ impl Problem {
 
     /// The body is JSON, but not what it should be. There is at least one error.
     pub(crate) fn unprocessable(errors: Vec<FieldError>) -> Self {
+        Self::of_fields(StatusCode::UNPROCESSABLE_ENTITY, errors)
+    }
+
+    pub(crate) fn of_fields(status: StatusCode, errors: Vec<FieldError>) -> Self {
         let (code, detail) = match errors.first() {
             Some(first) => (first.code, first.detail.clone()),
             None => (Code::InvalidValue, String::new()),
         };
-        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail) }
+        Self { errors, ..Self::new(status, code, detail) }
     }
 
     pub(crate) fn event_not_found(refused: NameRefused) -> Self {
@@ -130,6 +134,11 @@ impl Problem {
         };
         Self::new(StatusCode::UNAUTHORIZED, code, detail)
             .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+    }
+
+    pub(crate) fn draining() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Draining, "the gateway is stopping; publish again in a moment")
+            .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
     pub(crate) fn id_in_flight() -> Self {

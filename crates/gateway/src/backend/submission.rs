@@ -44,6 +44,11 @@ pub(super) enum Deliver {
 }
 
 impl<'a> Content<'a> {
+    /// The rooms as they were written: a name, or a list of names.
+    pub(super) const fn rooms(&self) -> Option<&'a str> {
+        self.rooms
+    }
+
     /// The event's one argument, in pieces of the publisher's own text.
     pub(super) fn argument(&self, deliver: Deliver) -> Vec<&str> {
         if deliver == Deliver::Payload {
@@ -62,17 +67,9 @@ impl<'a> Content<'a> {
 }
 
 impl<'a> Submission<'a> {
-    /// Reads the body of `POST /<event>`.
+    /// Reads the body of `POST /<event>`, which is valid JSON.
     pub(super) fn parse(body: &'a str, settings: &Settings) -> Result<Self, Problem> {
-        if body.trim_ascii().is_empty() {
-            return Err(Problem::new(
-                StatusCode::BAD_REQUEST,
-                Code::EmptyBody,
-                r#"send a JSON object such as {"rooms":["admin"],"payload":{"id":1}}"#,
-            ));
-        }
-        let value: &RawValue = serde_json::from_str(body).map_err(|error| Problem::malformed(error.to_string()))?;
-        Ok(Self::read(value.get(), settings, &[])?.0)
+        Ok(Self::read(body, settings, &[])?.0)
     }
 
     /// Reads an item of a batch, which names its event itself.

@@ -109,6 +109,7 @@ impl Gateway {
         for accepting in &self.accepting {
             accepting.abort();
         }
+        self.router.backend.drain();
         self.stopping.send_replace(true);
         self.router.sockets.close_all(CloseReason::ServerShutdown);
         tokio::time::sleep(LEAVE_TIME).await;

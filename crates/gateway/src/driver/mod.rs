@@ -21,7 +21,7 @@ use crate::hub::{self, Hub};
 use crate::listen::{self, Connections, Router};
 use crate::publish::Road;
 use crate::rules::{EventNames, Origins, Patterns};
-use crate::sockets::{self, Application, Endpoint, Handlers, RawSocket, Socket, Sockets, Transports};
+use crate::sockets::{self, Application, Endpoint, Handlers, IntoAck, RawSocket, Socket, Sockets, Transports};
 
 /// The server: an HTTP and Socket.IO gateway.
 ///
@@ -67,17 +67,20 @@ impl HttpDriver {
         Self { config, ..Self::default() }
     }
 
-    /// Handles an event of clients, in every namespace. What the handler returns is the
-    /// acknowledgement, if the client asks for one. A handler for `grantIn`, `subscribe` or
+    /// Handles an event of clients, in every namespace. The [`Args`] that the handler returns are the
+    /// acknowledgement, if the client asks for one; `()` is none. A handler for `grantIn`, `subscribe` or
     /// `unsubscribe` takes the place of the gateway's own.
     ///
     /// Handlers of one client run beside each other; at most `socket.pending_acks_max` at a time.
     pub fn on<F, A>(mut self, event: &str, handler: F) -> Self
     where
         F: Fn(Socket, Args<'static>) -> A + Send + Sync + 'static,
-        A: Future<Output = Args<'static>> + Send + 'static,
+        A: Future<Output: IntoAck> + Send + 'static,
     {
-        let handler = Arc::new(move |socket, args| Box::pin(handler(socket, args)) as sockets::Answering);
+        let handler = Arc::new(move |socket, args| {
+            let answering = handler(socket, args);
+            Box::pin(async move { answering.await.into_ack() }) as sockets::Answering
+        });
         self.handlers.events.insert(event.to_owned(), handler);
         self
     }

@@ -38,6 +38,11 @@ impl EventNames {
         Self { exposed, socket_paths: socket_paths.collect() }
     }
 
+    /// Where Socket.IO clients connect.
+    pub(crate) fn socket_path(&self) -> String {
+        self.socket_paths.first().map_or_else(String::new, |path| format!("/{path}"))
+    }
+
     /// Whether a client's event of this name is one the configuration knows.
     pub(crate) fn exposes(&self, name: &str) -> bool {
         self.exposed.matches(name)

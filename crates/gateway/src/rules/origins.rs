@@ -89,7 +89,8 @@ pub(crate) fn is_loopback(origin: &str) -> bool {
     };
     let Ok(uri) = format!("http://{rest}/").parse::<Uri>() else { return false };
     let Some(authority) = uri.authority().filter(|authority| authority.as_str() == rest) else { return false };
-    if rest.contains('@') {
+    // A port that is none would leave the rest of the name unseen.
+    if rest.contains('@') || (authority.port().is_some() != authority.port_u16().is_some()) {
         return false;
     }
     let host = authority.host();
@@ -113,7 +114,7 @@ mod tests {
         }
         for origin in [
             "", "null", "localhost", "file://localhost", "http://localhost.evil.test", "http://127.0.0.1.evil.test",
-            "http://evil.test", "http://localhost@evil.test", "http://evil.test#localhost", "http://localhost/x",
+            "http://evil.test", "http://localhost@evil.test", "http://evil.test#localhost", "http://localhost:3000.evil.test", "http://localhost:", "http://localhost:x", "http://localhost/x",
             "http://10.0.0.1", "http://[::2]", "http://localhost:1@evil.test:2", "http://evillocalhost",
         ] {
             assert!(!is_loopback(origin), "{origin}");

@@ -5,12 +5,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
 
 use hashbrown::HashMap;
 use idae_socket_protocol::socketio::{self, Args};
 use idae_socket_protocol::websocket::Frame;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
 use super::client::{Client, Socket, push};
 use super::{Session, Sockets};
@@ -25,7 +25,7 @@ pub(crate) struct Handlers {
     pub(crate) disconnect: Option<DisconnectHandler>,
 }
 
-pub(crate) type Answering = Pin<Box<dyn Future<Output = Args<'static>> + Send>>;
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Option<Args<'static>>> + Send>>;
 pub(crate) type EventHandler = Arc<dyn Fn(Socket, Args<'static>) -> Answering + Send + Sync>;
 pub(crate) type ConnectHandler = Arc<dyn Fn(Socket, &str) + Send + Sync>;
 /// The id of the socket that is gone, its namespace, and why.
@@ -91,38 +91,105 @@ pub(super) fn event(
     args: Args<'_>,
 ) {
     if let Some(handler) = sockets.handlers.events.get(name) {
-        return run(sockets, client, id, handler, args.into_owned());
+        return run(sockets, session, client, id, handler, args.into_owned());
     }
     let answer = match name {
-        "grantIn" => json!(if grant_in(sockets, client, &args) { "true" } else { "false" }),
+        "grantIn" => Answer::Granted(if grant_in(sockets, client, &args) { "true" } else { "false" }),
         "subscribe" => change_rooms(sockets, client, &args, Change::Join),
         "unsubscribe" => change_rooms(sockets, client, &args, Change::Part),
-        name if sockets.settings.events.exposes(name) => json!({ "status": "OK" }),
-        _ => json!({ "status": "error", "code": "unknown_event" }),
+        name if sockets.settings.events.exposes(name) => Answer::Status { status: "OK" },
+        _ => Answer::error("unknown_event", None),
     };
+    acknowledge(sockets, session, client, id, &Args::one(&answer).unwrap_or_default());
+}
+
+fn acknowledge(sockets: &Sockets, session: &Session, client: &Client, id: Option<u64>, args: &Args<'_>) {
     if let Some(id) = id {
-        let args = Args::from_raw(answer.to_string(), Vec::new());
-        push(session, sockets, &socketio::ack(&client.namespace, id, &args), &args);
+        push(session, sockets, &socketio::ack(&client.namespace, id, args), args);
     }
 }
 
-/// Runs an embedder's handler beside the session; its result is the acknowledgement.
-fn run(sockets: &Arc<Sockets>, client: &Arc<Client>, id: Option<u64>, handler: &EventHandler, args: Args<'static>) {
-    let (sockets, client) = (Arc::clone(sockets), Arc::clone(client));
-    if client.running.fetch_add(1, Ordering::Relaxed) >= sockets.settings.pending_acks_max {
-        client.running.fetch_sub(1, Ordering::Relaxed);
-        if let Some(id) = id {
-            let busy = json!({ "status": "error", "code": "too_many_pending" });
-            let args = Args::from_raw(busy.to_string(), Vec::new());
-            client.send(&sockets, &socketio::ack(&client.namespace, id, &args), &args);
+/// What an embedder's handler leaves for the client that asked for an acknowledgement: arguments,
+/// or nothing, and then the client waits in vain.
+pub trait IntoAck {
+    /// The arguments of the acknowledgement, if there is to be one.
+    fn into_ack(self) -> Option<Args<'static>>;
+}
+
+impl IntoAck for () {
+    fn into_ack(self) -> Option<Args<'static>> {
+        None
+    }
+}
+
+impl IntoAck for Args<'static> {
+    fn into_ack(self) -> Option<Self> {
+        Some(self)
+    }
+}
+
+impl IntoAck for Option<Args<'static>> {
+    fn into_ack(self) -> Self {
+        self
+    }
+}
+
+/// What the gateway answers itself.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer {
+    /// Strings, because that is what `grantIn` has always been answered with.
+    Granted(&'static str),
+    Status {
+        status: &'static str,
+    },
+    Rooms {
+        status: &'static str,
+        rooms: Vec<String>,
+    },
+    Error {
+        status: &'static str,
+        code: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+}
+
+impl Answer {
+    const fn error(code: &'static str, detail: Option<String>) -> Self {
+        Self::Error { status: "error", code, detail }
+    }
+}
+
+/// Runs an embedder's handler; its result is the acknowledgement. One that has to wait for
+/// something goes on beside the session.
+fn run(
+    sockets: &Arc<Sockets>,
+    session: &Session,
+    client: &Arc<Client>,
+    id: Option<u64>,
+    handler: &EventHandler,
+    args: Args<'static>,
+) {
+    if client.running.load(Ordering::Relaxed) >= sockets.settings.pending_acks_max {
+        let busy = Args::one(&Answer::error("too_many_pending", None)).unwrap_or_default();
+        return acknowledge(sockets, session, client, id, &busy);
+    }
+    let mut answering = handler(Socket::new(client, sockets), args);
+    // Most handlers are ready at once: then there is no task, and answers keep the events' order.
+    let mut nobody = Context::from_waker(Waker::noop());
+    if let Poll::Ready(answer) = answering.as_mut().poll(&mut nobody) {
+        if let Some(args) = answer {
+            acknowledge(sockets, session, client, id, &args);
         }
         return;
     }
-    let answering = handler(Socket::new(&client, &sockets), args);
+    client.running.fetch_add(1, Ordering::Relaxed);
+    let (sockets, client) = (Arc::clone(sockets), Arc::clone(client));
     tokio::spawn(async move {
-        let args = answering.await;
+        let answer = answering.await;
         client.running.fetch_sub(1, Ordering::Relaxed);
-        if let Some(id) = id {
+        if let (Some(id), Some(args)) = (id, answer) {
             client.send(&sockets, &socketio::ack(&client.namespace, id, &args), &args);
         }
     });
@@ -151,7 +218,7 @@ enum Change {
 }
 
 /// `subscribe` and `unsubscribe`: all of the rooms, or none and an error.
-fn change_rooms(sockets: &Sockets, client: &Client, args: &Args<'_>, change: Change) -> serde_json::Value {
+fn change_rooms(sockets: &Sockets, client: &Client, args: &Args<'_>, change: Change) -> Answer {
     let changed = rooms_of(sockets, args).and_then(|rooms| {
         match change {
             Change::Join => sockets.hub.join(client.key, &rooms).map_err(|TooManyRooms| {
@@ -163,8 +230,8 @@ fn change_rooms(sockets: &Sockets, client: &Client, args: &Args<'_>, change: Cha
         Ok(rooms)
     });
     match changed {
-        Ok(rooms) => json!({ "status": "ok", "rooms": rooms }),
-        Err((code, detail)) => json!({ "status": "error", "code": code, "detail": detail }),
+        Ok(rooms) => Answer::Rooms { status: "ok", rooms },
+        Err((code, detail)) => Answer::error(code, Some(detail)),
     }
 }
 

@@ -85,7 +85,7 @@ impl Sockets {
         if !offered {
             return Err(Refusal::UnknownTransport.into());
         }
-        let session = match request.sid {
+        let session = match &request.sid {
             Some(sid) => Some(self.session_for(endpoint, sid).ok_or(Refusal::UnknownSid)?),
             None => None,
         };
@@ -103,12 +103,13 @@ impl Sockets {
             None if !request.version_4 => Err(Refusal::UnsupportedVersion.into()),
             None if is_upgrade => {
                 let response = switch_protocols(http.method(), http.headers())?;
-                let (endpoint, handshake) = (Arc::clone(endpoint), Handshake::new(peer));
+                let (endpoint, handshake) = (Arc::clone(endpoint), Handshake::new(peer, request.text_only));
                 Ok(upgrade(response, |sockets| Upgrade::open(sockets, endpoint, handshake, shard), self))
             }
             None => {
                 let outbox = Outbox::polling();
-                let session = self.open(endpoint, shard, Transport::Polling, outbox, Handshake::new(peer));
+                let handshake = Handshake::new(peer, request.text_only);
+                let session = self.open(endpoint, shard, Transport::Polling, outbox, handshake);
                 let body = session.outbox.take_payload().unwrap_or_default();
                 Ok(Answer::Reply(payload(body, http.headers())))
             }

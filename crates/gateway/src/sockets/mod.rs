@@ -28,6 +28,7 @@ use idae_socket_protocol::websocket::Frame;
 use idae_socket_protocol::{engineio, socketio};
 
 pub use client::{EmitError, Handshake, Socket};
+pub use control::IntoAck;
 pub(crate) use control::{Answering, Handlers};
 pub use endpoint::RawSocket;
 pub(crate) use endpoint::{Application, Endpoint, RawHandler};

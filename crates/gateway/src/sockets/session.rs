@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use idae_socket_protocol::engineio::{self, CloseReason, Due, Message, Packet, Probe, Transport};
+use idae_socket_protocol::engineio::{self, CloseReason, Due, Message, Packet, Probe, Transport, push_base64};
 use idae_socket_protocol::socketio::{Connection, Held, Inbound};
 use idae_socket_protocol::websocket::Frame;
 use idae_socket_protocol::Sid;
@@ -162,6 +162,16 @@ impl Session {
     /// Queues a frame of the session itself.
     pub(super) fn push(&self, sockets: &Sockets, frame: Frame) {
         self.outbox.push(frame, sockets.hub.limits().outbox_bytes_max);
+    }
+
+    /// A binary message in the form that the client can take.
+    pub(super) fn binary(&self, bytes: &[u8]) -> Frame {
+        if !self.handshake.text_only {
+            return Frame::binary(bytes);
+        }
+        let mut text = Vec::new();
+        push_base64(bytes, &mut text);
+        Frame::text(std::str::from_utf8(&text).unwrap_or_default())
     }
 
     pub(super) fn client(&self, namespace: &str) -> Option<Arc<Client>> {

@@ -75,7 +75,10 @@ impl Upgrade {
                 let Ok(stream) = stream.into_std() else { return };
                 let thread = sockets.shard(&session).thread.clone();
                 thread.spawn(async move {
-                    if let Ok(stream) = TcpStream::from_std(stream) {
+                    // The runtime knows nothing of this connection yet; before it does, writes fail.
+                    if let Ok(stream) = TcpStream::from_std(stream)
+                        && stream.writable().await.is_ok()
+                    {
                         probe(sockets, session, stream, early).await;
                     }
                     drop(held);
