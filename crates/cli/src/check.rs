@@ -37,7 +37,8 @@ impl Check {
             writeln!(out, "{}", json!({ "settings": settings, "warnings": warnings }))
         } else {
             let width = rows.iter().map(|row| row.key.len()).max().unwrap_or(0);
-            let lines = rows.iter().map(|row| format!("{:width$}  {}  ({})\n", row.key, row.value, row.origin));
+            let lines =
+                rows.iter().map(|row| format!("{:width$}  {}  ({})\n", row.key, row.value, row.origin));
             let warnings = resolved.warnings.iter().map(|warning| format!("warning: {warning}\n"));
             lines.chain(warnings).try_for_each(|line| out.write_all(line.as_bytes()))
         };

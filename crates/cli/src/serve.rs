@@ -47,10 +47,16 @@ async fn run(config: Config) -> ExitCode {
 fn greet(gateway: &Gateway) {
     let config = gateway.config();
     let url = gateway.url();
-    let addresses: Vec<String> = gateway.addresses().iter().map(|address| format!("http://{address}")).collect();
-    let event = config.events.iter().find(|event| !event.contains(['*', ':'])).map_or("db-change", String::as_str);
+    let addresses: Vec<String> =
+        gateway.addresses().iter().map(|address| format!("http://{address}")).collect();
+    let event =
+        config.events.iter().find(|event| !event.contains(['*', ':'])).map_or("db-change", String::as_str);
     let (authentication, publishing) = (authentication(config), publishing(config));
-    let key = if config.publish.every_key().is_empty() { "" } else { "-H 'authorization: Bearer <your publish key>' " };
+    let key = if config.publish.every_key().is_empty() {
+        ""
+    } else {
+        "-H 'authorization: Bearer <your publish key>' "
+    };
     let path = match config.socket.path.as_str() {
         "/socket.io/" => String::new(),
         path => format!(", {{ path: '{path}' }}"),
@@ -85,7 +91,9 @@ fn authentication(config: &Config) -> &'static str {
             "WARNING: authentication is off (auth.strategy = \"none\"): everybody who reaches this address is let in, to every room."
         }
         Strategy::Jwt => "Clients show a signed token (auth.strategy = \"jwt\").",
-        Strategy::Introspection => "Clients show a token that the backend judges (auth.strategy = \"introspection\").",
+        Strategy::Introspection => {
+            "Clients show a token that the backend judges (auth.strategy = \"introspection\")."
+        }
     }
 }
 
@@ -112,7 +120,8 @@ fn start_log(config: &Config) {
         _ => format!("warn,idae_socket={level},idae_socket_cli={level}"),
     });
     let is_terminal = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal);
     // A second subscriber cannot be set; then the first one is as good.
     let _ = match config.log.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

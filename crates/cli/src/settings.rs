@@ -36,7 +36,9 @@ pub(crate) enum Refused {
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::File(path, error) => write!(f, "cannot read the configuration file {}: {error}", path.display()),
+            Self::File(path, error) => {
+                write!(f, "cannot read the configuration file {}: {error}", path.display())
+            }
             Self::Settings(errors) => write!(f, "{errors}"),
         }
     }
@@ -82,7 +84,9 @@ impl Flags {
 #[allow(clippy::disallowed_methods, reason = "the command is where the environment is read")]
 fn environment() -> Vec<(String, String)> {
     // A variable that is no text cannot be one of ours.
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 fn key_and_value(text: &str) -> Result<(String, String), String> {

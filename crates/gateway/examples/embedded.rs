@@ -12,7 +12,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             socket.join("clock");
         })
         .on("double", |_socket: Socket, args: Args<'static>| async move {
-            let answer = args.first::<f64>().map_or(json!({ "error": "send a number" }), |number| json!(number * 2.0));
+            let answer =
+                args.first::<f64>().map_or(json!({ "error": "send a number" }), |number| json!(number * 2.0));
             Args::one(&answer).unwrap_or_default()
         })
         .start(4000)

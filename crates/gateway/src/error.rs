@@ -16,7 +16,9 @@ pub enum Error {
     #[error("{0}")]
     Pattern(#[from] PatternError),
     /// The port is in use by another program.
-    #[error("{host}:{port} is in use by another program; stop it, or choose another port (--port, IDAE_SOCKET_PORT)")]
+    #[error(
+        "{host}:{port} is in use by another program; stop it, or choose another port (--port, IDAE_SOCKET_PORT)"
+    )]
     PortTaken {
         /// The host that was to be bound.
         host: String,

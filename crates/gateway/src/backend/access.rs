@@ -35,15 +35,21 @@ pub(super) fn publisher(keys: &PublishKeys, headers: &HeaderMap, peer: IpAddr) -
         ));
     };
     keys.identify(key).map_err(|KeyRefused| {
-        Problem::unauthorized(Code::KeyInvalid, "no key of publish.key or [[publish.keys]] is the one that was sent")
+        Problem::unauthorized(
+            Code::KeyInvalid,
+            "no key of publish.key or [[publish.keys]] is the one that was sent",
+        )
     })
 }
 
 fn local(headers: &HeaderMap, peer: IpAddr) -> Result<Publisher, Problem> {
     const CURE: &str = "set a publish key (publish.key, or IDAE_SOCKET_PUBLISH_KEY) and send it";
-    let refuse = |why: String| Err(Problem::new(StatusCode::FORBIDDEN, Code::NotLoopback, format!("{why}; {CURE}")));
+    let refuse =
+        |why: String| Err(Problem::new(StatusCode::FORBIDDEN, Code::NotLoopback, format!("{why}; {CURE}")));
     if !peer.to_canonical().is_loopback() {
-        return refuse(format!("without a publish key only this machine may publish, and the request came from {peer}"));
+        return refuse(format!(
+            "without a publish key only this machine may publish, and the request came from {peer}"
+        ));
     }
     match FORWARDING.iter().find(|name| headers.contains_key(**name)) {
         Some(name) => refuse(format!(
@@ -95,13 +101,23 @@ pub(super) fn media_type(content_type: &str) -> &str {
 }
 
 /// Holds a target against a key that is limited to rooms.
-pub(super) fn check_target(publisher: &Publisher, target: &Target, rooms: Option<&str>) -> Result<(), Problem> {
+pub(super) fn check_target(
+    publisher: &Publisher,
+    target: &Target,
+    rooms: Option<&str>,
+) -> Result<(), Problem> {
     let forbid = |code, detail: String| Err(Problem::new(StatusCode::FORBIDDEN, code, detail));
     if target.everyone {
-        return forbid(Code::BroadcastForbidden, "a key that is limited to rooms may not broadcast".to_owned());
+        return forbid(
+            Code::BroadcastForbidden,
+            "a key that is limited to rooms may not broadcast".to_owned(),
+        );
     }
     if !target.users.is_empty() {
-        return forbid(Code::UsersForbidden, "a key that is limited to rooms may not name users or sockets".to_owned());
+        return forbid(
+            Code::UsersForbidden,
+            "a key that is limited to rooms may not name users or sockets".to_owned(),
+        );
     }
     let is_list = rooms.is_some_and(|rooms| rooms.starts_with('['));
     let forbidden = target.rooms.iter().enumerate().filter(|(_, room)| !publisher.may_reach(room));

@@ -54,12 +54,16 @@ impl Backend {
         let items: Vec<&RawValue> = serde_json::from_str(json(&body)?).map_err(|_| {
             Problem::unprocessable(vec![FieldError {
                 pointer: String::new(),
-                detail: "a batch is a JSON array of events; a single event is posted to its own path".to_owned(),
+                detail: "a batch is a JSON array of events; a single event is posted to its own path"
+                    .to_owned(),
                 code: Code::InvalidType,
             }])
         })?;
         if items.len() > self.settings.batch_items_max {
-            let detail = format!("a batch may have {} events (setting publish.batch_items_max)", self.settings.batch_items_max);
+            let detail = format!(
+                "a batch may have {} events (setting publish.batch_items_max)",
+                self.settings.batch_items_max
+            );
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code::TooManyItems, detail));
         }
         let mut replies = Vec::with_capacity(items.len());
@@ -87,7 +91,12 @@ impl Backend {
     }
 
     /// Answers each line as it arrives.
-    fn stream(self: &Arc<Self>, body: Incoming, publisher: Publisher, deliver: Deliver) -> Response<ReplyBody> {
+    fn stream(
+        self: &Arc<Self>,
+        body: Incoming,
+        publisher: Publisher,
+        deliver: Deliver,
+    ) -> Response<ReplyBody> {
         let (replies, reply_body) = Channel::new(REPLIES_WAITING_MAX);
         let backend = Arc::clone(self);
         tokio::spawn(async move { backend.answer_lines(body, &publisher, deliver, replies).await });
@@ -96,7 +105,13 @@ impl Backend {
         response
     }
 
-    async fn answer_lines(&self, body: Incoming, publisher: &Publisher, deliver: Deliver, mut replies: Sender<Bytes>) {
+    async fn answer_lines(
+        &self,
+        body: Incoming,
+        publisher: &Publisher,
+        deliver: Deliver,
+        mut replies: Sender<Bytes>,
+    ) {
         let mut lines = Lines { body, buffer: BytesMut::new(), bytes_max: self.settings.body_bytes_max };
         while let Some(line) = lines.next().await {
             let mut reply = match line {
@@ -136,7 +151,11 @@ impl Lines {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.buffer[searched..]) {
                 let line = self.buffer.split_to(searched + end + 1).freeze();
-                return Some(if is_too_long || line.len() > self.bytes_max + 1 { Line::TooLong } else { Line::Complete(line) });
+                return Some(if is_too_long || line.len() > self.bytes_max + 1 {
+                    Line::TooLong
+                } else {
+                    Line::Complete(line)
+                });
             }
             if self.buffer.len() > self.bytes_max {
                 is_too_long = true;

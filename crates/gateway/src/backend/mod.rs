@@ -86,7 +86,11 @@ impl Backend {
     }
 
     /// Serves every request that is not for the sockets.
-    pub(crate) async fn handle(self: &Arc<Self>, request: Request<Incoming>, peer: IpAddr) -> Response<ReplyBody> {
+    pub(crate) async fn handle(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        peer: IpAddr,
+    ) -> Response<ReplyBody> {
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         let answer = match request.uri().path() {
             _ if is_for_sockets(&request) => Err(self.no_sockets_here()),
@@ -105,7 +109,8 @@ impl Backend {
     /// `POST /<event>`
     async fn event(&self, request: Request<Incoming>, peer: IpAddr) -> Result<String, Problem> {
         let path = request.uri().path();
-        let name = percent_decode_str(path.strip_prefix('/').unwrap_or(path)).decode_utf8_lossy().into_owned();
+        let name =
+            percent_decode_str(path.strip_prefix('/').unwrap_or(path)).decode_utf8_lossy().into_owned();
         if request.method() != Method::POST {
             // A path that is no event does not exist for any method.
             self.settings.events.check(&name).map_err(Problem::event_not_found)?;
@@ -183,14 +188,16 @@ async fn read(body: Incoming, bytes_max: usize) -> Result<Bytes, Problem> {
             Code::BodyTimeout,
             "the body was not complete in time; send it at once",
         ),
-        BodyError::Broken => Problem::new(StatusCode::BAD_REQUEST, Code::MalformedJson, "the body was cut off"),
+        BodyError::Broken => {
+            Problem::new(StatusCode::BAD_REQUEST, Code::MalformedJson, "the body was cut off")
+        }
     })
 }
 
 /// The body as one JSON value: whole, and not too deep.
 fn json(body: &[u8]) -> Result<&str, Problem> {
-    let text =
-        std::str::from_utf8(body).map_err(|error| Problem::malformed(format!("the body is not UTF-8: {error}")))?;
+    let text = std::str::from_utf8(body)
+        .map_err(|error| Problem::malformed(format!("the body is not UTF-8: {error}")))?;
     if text.trim_ascii().is_empty() {
         return Err(Problem::new(
             StatusCode::BAD_REQUEST,
@@ -198,7 +205,8 @@ fn json(body: &[u8]) -> Result<&str, Problem> {
             r#"send a JSON object such as {"rooms":["admin"],"payload":{"id":1}}"#,
         ));
     }
-    let value: &RawValue = serde_json::from_str(text).map_err(|error| Problem::malformed(error.to_string()))?;
+    let value: &RawValue =
+        serde_json::from_str(text).map_err(|error| Problem::malformed(error.to_string()))?;
     if depth(value.get()) > DEPTH_MAX {
         return Err(Problem::malformed(format!("the JSON is nested more than {DEPTH_MAX} levels deep")));
     }
@@ -263,7 +271,9 @@ fn health(is_well: bool) -> Response<ReplyBody> {
 /// For whoever opens the address in a browser.
 fn welcome() -> Response<ReplyBody> {
     let text = concat!(
-        "idae-socket ", env!("CARGO_PKG_VERSION"), "\n\n",
+        "idae-socket ",
+        env!("CARGO_PKG_VERSION"),
+        "\n\n",
         "Publish an event:   POST /<event>  {\"rooms\":[\"admin\"],\"payload\":{…}}\n",
         "Receive events:     any Socket.IO v4 client, after emit('subscribe', 'admin')\n",
     );

@@ -123,7 +123,9 @@ impl Problem {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             Code::PayloadTooLarge,
-            format!("the body may have {bytes_max} bytes (settings publish.body_bytes_max and publish.batch_bytes_max)"),
+            format!(
+                "the body may have {bytes_max} bytes (settings publish.body_bytes_max and publish.batch_bytes_max)"
+            ),
         )
     }
 
@@ -137,8 +139,12 @@ impl Problem {
     }
 
     pub(crate) fn draining() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Draining, "the gateway is stopping; publish again in a moment")
-            .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Code::Draining,
+            "the gateway is stopping; publish again in a moment",
+        )
+        .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
     pub(crate) fn id_in_flight() -> Self {

@@ -94,7 +94,11 @@ impl<'a> Submission<'a> {
         let Fields(pairs) = match serde_json::from_str(json) {
             Ok(fields) => fields,
             Err(_) => {
-                errors.add("", Code::InvalidType, "the event must be a JSON object with a `payload`".to_owned());
+                errors.add(
+                    "",
+                    Code::InvalidType,
+                    "the event must be a JSON object with a `payload`".to_owned(),
+                );
                 return Err(Problem::unprocessable(errors.0));
             }
         };
@@ -162,9 +166,17 @@ struct Known<'a> {
 
 impl<'a> Known<'a> {
     /// Checks every field, so that one answer names all that is wrong.
-    fn check(self, settings: &Settings, errors: &mut Errors) -> (Option<Submission<'a>>, Option<Cow<'a, str>>) {
+    fn check(
+        self,
+        settings: &Settings,
+        errors: &mut Errors,
+    ) -> (Option<Submission<'a>>, Option<Cow<'a, str>>) {
         if self.payload.is_none() {
-            errors.add("/payload", Code::MissingPayload, "`payload` is missing: it is what the clients get".to_owned());
+            errors.add(
+                "/payload",
+                Code::MissingPayload,
+                "`payload` is missing: it is what the clients get".to_owned(),
+            );
         }
         let payload = self.payload.unwrap_or("null");
         let mut target = Target {
@@ -179,7 +191,9 @@ impl<'a> Known<'a> {
         if let Some(namespace) = errors.string(self.namespace, "/namespace") {
             if !settings.namespaces.matches(&namespace) {
                 let detail = match settings.namespaces.closest(&namespace) {
-                    Some(closest) => format!("there is no namespace `{namespace}`; the closest one is `{closest}`"),
+                    Some(closest) => {
+                        format!("there is no namespace `{namespace}`; the closest one is `{closest}`")
+                    }
                     None => format!("there is no namespace `{namespace}`"),
                 };
                 errors.add("/namespace", Code::UnknownNamespace, detail);
@@ -198,7 +212,8 @@ impl<'a> Known<'a> {
         let volatile = errors.boolean(self.volatile, "/volatile");
         let event = errors.string(self.event, "/event");
         if errors.0.is_empty() && target.rooms.is_empty() && target.users.is_empty() && !target.everyone {
-            let detail = "name rooms, users, payload.own or broadcast:true; an event without a target reaches nobody";
+            let detail =
+                "name rooms, users, payload.own or broadcast:true; an event without a target reaches nobody";
             errors.add("", Code::NoTarget, detail.to_owned());
         }
         if !errors.0.is_empty() {
@@ -213,7 +228,8 @@ impl<'a> Known<'a> {
 /// The value of `own` in an object, without looking at more of it than needed.
 fn own(payload: &str) -> Option<&str> {
     // A key can be written with escapes; only then is it not found as text.
-    let may_have_it = memchr::memmem::find(payload.as_bytes(), b"\"own\"").is_some() || payload.contains("\\u");
+    let may_have_it =
+        memchr::memmem::find(payload.as_bytes(), b"\"own\"").is_some() || payload.contains("\\u");
     if !payload.starts_with('{') || !may_have_it {
         return None;
     }
@@ -229,8 +245,9 @@ fn redact<'a>(sender: &'a str, secrets: &[String]) -> Cow<'a, str> {
         return Cow::Borrowed(sender);
     }
     let kept = pairs.iter().filter(|(name, _)| !is_secret(name));
-    let kept: Vec<String> =
-        kept.map(|(name, value)| format!("{}:{}", serde_json::Value::from(name.as_ref()), value.get())).collect();
+    let kept: Vec<String> = kept
+        .map(|(name, value)| format!("{}:{}", serde_json::Value::from(name.as_ref()), value.get()))
+        .collect();
     Cow::Owned(format!("{{{}}}", kept.join(",")))
 }
 

@@ -67,7 +67,12 @@ impl Gateway {
     ///
     /// # Errors
     /// The event's name is not allowed, or the payload cannot be written as JSON.
-    pub async fn to_room<P: Serialize + ?Sized>(&self, room: &str, event: &str, payload: &P) -> Result<usize, Error> {
+    pub async fn to_room<P: Serialize + ?Sized>(
+        &self,
+        room: &str,
+        event: &str,
+        payload: &P,
+    ) -> Result<usize, Error> {
         self.send(Target { rooms: vec![room.to_owned()], ..target() }, event, payload).await
     }
 
@@ -75,7 +80,12 @@ impl Gateway {
     ///
     /// # Errors
     /// The event's name is not allowed, or the payload cannot be written as JSON.
-    pub async fn to_user<P: Serialize + ?Sized>(&self, user: &str, event: &str, payload: &P) -> Result<usize, Error> {
+    pub async fn to_user<P: Serialize + ?Sized>(
+        &self,
+        user: &str,
+        event: &str,
+        payload: &P,
+    ) -> Result<usize, Error> {
         self.send(Target { users: vec![user.to_owned()], ..target() }, event, payload).await
     }
 
@@ -87,7 +97,12 @@ impl Gateway {
         self.send(Target { everyone: true, ..target() }, event, payload).await
     }
 
-    async fn send<P: Serialize + ?Sized>(&self, target: Target, name: &str, payload: &P) -> Result<usize, Error> {
+    async fn send<P: Serialize + ?Sized>(
+        &self,
+        target: Target,
+        name: &str,
+        payload: &P,
+    ) -> Result<usize, Error> {
         self.router.backend.check_event(name).map_err(|refused| Error::Event(refused.to_string()))?;
         let payload = serde_json::to_string(payload).map_err(Error::Payload)?;
         let event = Event { name, argument: &[&payload], target, volatile: false, id: None };

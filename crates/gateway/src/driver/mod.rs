@@ -21,7 +21,9 @@ use crate::hub::{self, Hub};
 use crate::listen::{self, Connections, Router};
 use crate::publish::Road;
 use crate::rules::{EventNames, Origins, Patterns};
-use crate::sockets::{self, Application, Endpoint, Handlers, IntoAck, RawSocket, Socket, Sockets, Transports};
+use crate::sockets::{
+    self, Application, Endpoint, Handlers, IntoAck, RawSocket, Socket, Sockets, Transports,
+};
 
 /// The server: an HTTP and Socket.IO gateway.
 ///
@@ -131,7 +133,8 @@ impl HttpDriver {
         for warning in config.validate()? {
             tracing::warn!("{warning}");
         }
-        let listeners = listen::bind(&config.host, port).await.map_err(|source| listen_error(&config, source))?;
+        let listeners =
+            listen::bind(&config.host, port).await.map_err(|source| listen_error(&config, source))?;
         let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = Threads::start(cores.min(hub::SHARDS_MAX)).map_err(Error::Thread)?;
@@ -203,7 +206,11 @@ impl Parts {
                 delivers_payload: publish.deliver == Deliver::Payload,
                 sender_redact: publish.sender_redact.clone(),
             },
-            Road::new(Arc::clone(&hub), Duration::from_secs(publish.idempotency_window_s), publish.idempotency_ids_max),
+            Road::new(
+                Arc::clone(&hub),
+                Duration::from_secs(publish.idempotency_window_s),
+                publish.idempotency_ids_max,
+            ),
         );
         let settings = sockets::Settings {
             transports: Transports {
@@ -238,6 +245,10 @@ fn endpoints(config: &Config, raw: Vec<(String, sockets::RawHandler)>) -> Vec<En
         offers_upgrade: socket.transports.contains(&Transport::WebSocket),
     };
     let main = Endpoint { path: socket.path.clone(), settings, application: Application::SocketIo };
-    let raw = raw.into_iter().map(|(path, handler)| Endpoint { path, settings, application: Application::Raw(handler) });
+    let raw = raw.into_iter().map(|(path, handler)| Endpoint {
+        path,
+        settings,
+        application: Application::Raw(handler),
+    });
     std::iter::once(main).chain(raw).collect()
 }

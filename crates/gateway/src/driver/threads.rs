@@ -24,11 +24,12 @@ impl Threads {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             handles.push(runtime.handle().clone());
             let mut stopped = stop.subscribe();
-            let thread = std::thread::Builder::new().name(format!("idae-shard-{number}")).spawn(move || {
-                // An error means that the gateway was dropped.
-                let _ = runtime.block_on(stopped.wait_for(|stopped| *stopped));
-                // Tasks that are left are dropped with the runtime.
-            })?;
+            let thread =
+                std::thread::Builder::new().name(format!("idae-shard-{number}")).spawn(move || {
+                    // An error means that the gateway was dropped.
+                    let _ = runtime.block_on(stopped.wait_for(|stopped| *stopped));
+                    // Tasks that are left are dropped with the runtime.
+                })?;
             threads.push(thread);
         }
         Ok(Self { handles: handles.into(), threads, stop })

@@ -75,7 +75,10 @@ impl Full {
             Self::Gateway => ("503 Service Unavailable", "too_many_connections"),
             Self::Address => ("429 Too Many Requests", "too_many_connections_per_address"),
         };
-        let body = format!(r#"{{"title":"Too many connections","status":{},"detail":"{self}","code":"{code}"}}"#, &status[..3]);
+        let body = format!(
+            r#"{{"title":"Too many connections","status":{},"detail":"{self}","code":"{code}"}}"#,
+            &status[..3]
+        );
         let response = format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\nretry-after: 5\r\n\
              content-length: {}\r\nconnection: close\r\n\r\n{body}",

@@ -53,7 +53,8 @@ async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
     if let Ok(address) = bare.parse() {
         return Ok(vec![address]);
     }
-    let mut addresses: Vec<IpAddr> = tokio::net::lookup_host((bare, 0)).await?.map(|address| address.ip()).collect();
+    let mut addresses: Vec<IpAddr> =
+        tokio::net::lookup_host((bare, 0)).await?.map(|address| address.ip()).collect();
     addresses.dedup();
     if addresses.is_empty() {
         return Err(io::Error::new(io::ErrorKind::NotFound, format!("the host `{host}` has no address")));

@@ -78,7 +78,10 @@ impl EventNames {
         OWN_PATHS.contains(&name)
             || name == "v1"
             || name.starts_with("v1/")
-            || self.socket_paths.iter().any(|path| name.starts_with(path) || path.trim_end_matches('/') == name)
+            || self
+                .socket_paths
+                .iter()
+                .any(|path| name.starts_with(path) || path.trim_end_matches('/') == name)
     }
 }
 
@@ -94,25 +97,60 @@ mod tests {
 
     #[track_caller]
     fn check(exposed: &[&str], name: &str, expected: Expect) {
-        let verdict = names(exposed).check(name).map_or_else(|refused| refused.to_string(), |()| "ok".to_owned());
+        let verdict =
+            names(exposed).check(name).map_or_else(|refused| refused.to_string(), |()| "ok".to_owned());
         expected.assert_eq(&verdict);
     }
 
     #[test]
     fn names_of_the_contract() {
-        for name in ["db-change", "collection:update", "component/refresh", "a", "v2.users_x", "v1x", &"x".repeat(128)] {
+        for name in [
+            "db-change",
+            "collection:update",
+            "component/refresh",
+            "a",
+            "v2.users_x",
+            "v1x",
+            &"x".repeat(128),
+        ] {
             check(&["*"], name, expect!["ok"]);
         }
         check(&["*"], "", expect!["an event name has 1 to 128 characters, this one has 0"]);
         check(&["*"], &"x".repeat(129), expect!["an event name has 1 to 128 characters, this one has 129"]);
-        check(&["*"], "a b", expect!["an event name consists of letters a-z and A-Z, digits and `: . _ - /`; this one has ' '"]);
-        check(&["*"], "a%20b", expect!["an event name consists of letters a-z and A-Z, digits and `: . _ - /`; this one has '%'"]);
-        check(&["*"], "disconnect", expect!["`disconnect` is a name that Socket.IO keeps for itself; choose another event name"]);
+        check(
+            &["*"],
+            "a b",
+            expect![
+                "an event name consists of letters a-z and A-Z, digits and `: . _ - /`; this one has ' '"
+            ],
+        );
+        check(
+            &["*"],
+            "a%20b",
+            expect![
+                "an event name consists of letters a-z and A-Z, digits and `: . _ - /`; this one has '%'"
+            ],
+        );
+        check(
+            &["*"],
+            "disconnect",
+            expect!["`disconnect` is a name that Socket.IO keeps for itself; choose another event name"],
+        );
     }
 
     #[test]
     fn own_paths_are_no_events() {
-        for name in ["v1", "v1/events", "v1/x", "livez", "readyz", "metrics", "socket.io", "socket.io/", "socket.io/x"] {
+        for name in [
+            "v1",
+            "v1/events",
+            "v1/x",
+            "livez",
+            "readyz",
+            "metrics",
+            "socket.io",
+            "socket.io/",
+            "socket.io/x",
+        ] {
             assert_eq!(names(&["*"]).check(name), Err(NameRefused::OwnPath(name.to_owned())), "{name}");
         }
     }
@@ -123,7 +161,17 @@ mod tests {
         for name in ["entity", "component/refresh", "data:", "data:users"] {
             check(&list, name, expect!["ok"]);
         }
-        check(&list, "entty", expect!["no event `entty` is exposed (setting `events`); the closest one is `entity`"]);
-        check(&list, "component/a/b", expect!["no event `component/a/b` is exposed (setting `events`); the closest one is `component/:action`"]);
+        check(
+            &list,
+            "entty",
+            expect!["no event `entty` is exposed (setting `events`); the closest one is `entity`"],
+        );
+        check(
+            &list,
+            "component/a/b",
+            expect![
+                "no event `component/a/b` is exposed (setting `events`); the closest one is `component/:action`"
+            ],
+        );
     }
 }

@@ -88,12 +88,16 @@ pub(crate) fn is_loopback(origin: &str) -> bool {
         return false;
     };
     let Ok(uri) = format!("http://{rest}/").parse::<Uri>() else { return false };
-    let Some(authority) = uri.authority().filter(|authority| authority.as_str() == rest) else { return false };
-    // A port that is none would leave the rest of the name unseen.
-    if rest.contains('@') || (authority.port().is_some() != authority.port_u16().is_some()) {
+    let Some(authority) = uri.authority().filter(|authority| authority.as_str() == rest) else {
+        return false;
+    };
+    let host = authority.host();
+    // What follows the host must be a port: `localhost:3000.example.com` belongs to others.
+    let after = &rest[host.len()..];
+    let is_port = |port: &str| port.parse::<u16>().is_ok();
+    if !after.is_empty() && !after.strip_prefix(':').is_some_and(is_port) {
         return false;
     }
-    let host = authority.host();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
         || host.to_ascii_lowercase().ends_with(".localhost")
@@ -107,15 +111,35 @@ mod tests {
     #[test]
     fn loopback_pages_are_told_from_look_alikes() {
         for origin in [
-            "http://localhost", "http://localhost:3000", "https://localhost:3000", "http://127.0.0.1:8080",
-            "http://127.9.9.9", "http://[::1]:5173", "http://LOCALHOST:1", "http://app.localhost:5173",
+            "http://localhost",
+            "http://localhost:3000",
+            "https://localhost:3000",
+            "http://127.0.0.1:8080",
+            "http://127.9.9.9",
+            "http://[::1]:5173",
+            "http://LOCALHOST:1",
+            "http://app.localhost:5173",
         ] {
             assert!(is_loopback(origin), "{origin}");
         }
         for origin in [
-            "", "null", "localhost", "file://localhost", "http://localhost.evil.test", "http://127.0.0.1.evil.test",
-            "http://evil.test", "http://localhost@evil.test", "http://evil.test#localhost", "http://localhost:3000.evil.test", "http://localhost:", "http://localhost:x", "http://localhost/x",
-            "http://10.0.0.1", "http://[::2]", "http://localhost:1@evil.test:2", "http://evillocalhost",
+            "",
+            "null",
+            "localhost",
+            "file://localhost",
+            "http://localhost.evil.test",
+            "http://127.0.0.1.evil.test",
+            "http://evil.test",
+            "http://localhost@evil.test",
+            "http://evil.test#localhost",
+            "http://localhost:3000.evil.test",
+            "http://localhost:",
+            "http://localhost:x",
+            "http://localhost/x",
+            "http://10.0.0.1",
+            "http://[::2]",
+            "http://localhost:1@evil.test:2",
+            "http://evillocalhost",
         ] {
             assert!(!is_loopback(origin), "{origin}");
         }
@@ -127,7 +151,9 @@ mod tests {
         let value = HeaderValue::from_static("https://app.example.com");
         let granted = Cors::Allowed(Grant::One { origin: value.clone(), with_credentials: true });
         assert_eq!(list.judge(Some(&value)), granted);
-        for other in ["https://app.example.com.evil.test", "http://app.example.com", "null", "http://localhost"] {
+        for other in
+            ["https://app.example.com.evil.test", "http://app.example.com", "null", "http://localhost"]
+        {
             assert_eq!(list.judge(Some(&HeaderValue::from_static(other))), Cors::Refused, "{other}");
         }
         assert_eq!(list.judge(None), Cors::Allowed(Grant::Nothing));

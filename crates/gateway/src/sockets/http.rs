@@ -55,7 +55,9 @@ impl Sockets {
         let answer = match &cors {
             Cors::Refused => Err(Refused {
                 refusal: Refusal::Forbidden,
-                message: Some("This origin is not allowed; the setting socket.cors_origins lists those that are".into()),
+                message: Some(
+                    "This origin is not allowed; the setting socket.cors_origins lists those that are".into(),
+                ),
             }),
             Cors::Allowed(_) if is_preflight && !is_upgrade => Ok(Answer::Reply(preflight(asked_headers))),
             Cors::Allowed(_) => self.route(endpoint, request, is_upgrade, peer, shard).await,
@@ -158,7 +160,8 @@ impl Sockets {
 impl Refused {
     fn on_polling(&self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::from(self.refusal.body(self.message.as_deref())));
-        *response.status_mut() = StatusCode::from_u16(self.refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        *response.status_mut() =
+            StatusCode::from_u16(self.refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }
@@ -248,10 +251,14 @@ fn empty(status: StatusCode) -> Response<Full<Bytes>> {
 
 /// Whether a header's list holds a token. Weights (`gzip;q=0.5`) are passed over, `q=0` excludes.
 fn has_token(headers: &HeaderMap, name: http::HeaderName, token: &str) -> bool {
-    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(
-        |item| {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|item| {
             let (item, weight) = item.split_once(';').unwrap_or((item, ""));
-            item.trim().eq_ignore_ascii_case(token) && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
-        },
-    )
+            item.trim().eq_ignore_ascii_case(token)
+                && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
+        })
 }

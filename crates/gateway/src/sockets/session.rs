@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use idae_socket_protocol::engineio::{self, CloseReason, Due, Message, Packet, Probe, Transport, push_base64};
+use idae_socket_protocol::Sid;
+use idae_socket_protocol::engineio::{
+    self, CloseReason, Due, Message, Packet, Probe, Transport, push_base64,
+};
 use idae_socket_protocol::socketio::{Connection, Held, Inbound};
 use idae_socket_protocol::websocket::Frame;
-use idae_socket_protocol::Sid;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
@@ -139,7 +141,9 @@ impl Session {
     fn act(self: &Arc<Self>, sockets: &Arc<Sockets>, inbound: Inbound<'_>) {
         match inbound {
             Inbound::Connect { namespace, auth } => control::connect(sockets, self, &namespace, auth),
-            Inbound::ConnectRefused { namespace, message } => control::refuse(sockets, self, &namespace, message, None),
+            Inbound::ConnectRefused { namespace, message } => {
+                control::refuse(sockets, self, &namespace, message, None)
+            }
             Inbound::Event { namespace, id, name, args } => {
                 if let Some(client) = self.client(&namespace) {
                     control::event(sockets, self, &client, id, &name, args);

@@ -107,7 +107,10 @@ mod tests {
     fn the_last_of_two_values_counts_and_an_empty_sid_is_none() {
         let request =
             Request::parse("EIO=3&transport=websocket&sid=a&EIO=4&transport=polling&sid=&t=x").unwrap();
-        assert_eq!(request, Request { transport: Transport::Polling, sid: None, version_4: true, text_only: false });
+        assert_eq!(
+            request,
+            Request { transport: Transport::Polling, sid: None, version_4: true, text_only: false }
+        );
     }
 
     #[test]
