@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN};
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 
 use super::problem::{Code, FieldError, Problem};
 use crate::auth::{KeyRefused, PublishKeys, Publisher};
@@ -29,23 +29,19 @@ pub(super) fn publisher(keys: &PublishKeys, headers: &HeaderMap, peer: IpAddr) -
         return local(headers, peer);
     }
     let Some(key) = presented(headers) else {
-        return Err(Problem::unauthorized(
+        return Err(Problem::new(
             Code::Unauthorized,
             "send the publish key as `Authorization: Bearer <key>` or `X-API-Key: <key>`",
         ));
     };
     keys.identify(key).map_err(|KeyRefused| {
-        Problem::unauthorized(
-            Code::KeyInvalid,
-            "no key of publish.key or [[publish.keys]] is the one that was sent",
-        )
+        Problem::new(Code::KeyInvalid, "no key of publish.key or [[publish.keys]] is the one that was sent")
     })
 }
 
 fn local(headers: &HeaderMap, peer: IpAddr) -> Result<Publisher, Problem> {
     const CURE: &str = "set a publish key (publish.key, or IDAE_SOCKET_PUBLISH_KEY) and send it";
-    let refuse =
-        |why: String| Err(Problem::new(StatusCode::FORBIDDEN, Code::NotLoopback, format!("{why}; {CURE}")));
+    let refuse = |why: String| Err(Problem::new(Code::NotLoopback, format!("{why}; {CURE}")));
     if !peer.to_canonical().is_loopback() {
         return refuse(format!(
             "without a publish key only this machine may publish, and the request came from {peer}"
@@ -74,7 +70,6 @@ pub(super) fn refuse_browsers(headers: &HeaderMap) -> Result<(), Problem> {
     let site = headers.get("sec-fetch-site").is_some_and(|site| site != "none");
     if site || headers.contains_key(ORIGIN) {
         return Err(Problem::new(
-            StatusCode::FORBIDDEN,
             Code::BrowserRequest,
             "events are published by backends: a request that a web page makes (Origin, Sec-Fetch-Site) is refused; publish from your server",
         ));
@@ -90,7 +85,6 @@ pub(super) fn require_json(headers: &HeaderMap, wanted: &[&str]) -> Result<(), P
     }
     let got = if kind.is_empty() { "none".to_owned() } else { format!("`{kind}`") };
     Err(Problem::new(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::UnsupportedMediaType,
         format!("send the header `content-type: {}` (got {got})", wanted.join("` or `")),
     ))
@@ -106,7 +100,7 @@ pub(super) fn check_target(
     target: &Target,
     rooms: Option<&str>,
 ) -> Result<(), Problem> {
-    let forbid = |code, detail: String| Err(Problem::new(StatusCode::FORBIDDEN, code, detail));
+    let forbid = |code, detail: String| Err(Problem::new(code, detail));
     if target.everyone {
         return forbid(
             Code::BroadcastForbidden,
@@ -128,5 +122,5 @@ pub(super) fn check_target(
             code: Code::RoomForbidden,
         })
         .collect();
-    if errors.is_empty() { Ok(()) } else { Err(Problem::of_fields(StatusCode::FORBIDDEN, errors)) }
+    if errors.is_empty() { Ok(()) } else { Err(Problem::of_fields(errors)) }
 }

@@ -33,13 +33,12 @@ impl Backend {
         peer: IpAddr,
     ) -> Result<Response<ReplyBody>, Problem> {
         if request.method() != Method::POST {
-            return Err(Problem::method_not_allowed());
+            return Err(Problem::new(Code::MethodNotAllowed, "events are published with POST"));
         }
         let headers = request.headers();
         let publisher = self.publisher(headers, peer)?;
         if headers.contains_key("idempotency-key") {
             return Err(Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
                 Code::IdempotencyKeyInBatch,
                 "give each event of a batch an `id` of its own instead of the header Idempotency-Key",
             ));
@@ -52,7 +51,7 @@ impl Backend {
         access::require_json(headers, &["application/json", NDJSON])?;
         let body = read(request.into_body(), self.settings.batch_bytes_max).await?;
         let items: Vec<&RawValue> = serde_json::from_str(json(&body)?).map_err(|_| {
-            Problem::unprocessable(vec![FieldError {
+            Problem::of_fields(vec![FieldError {
                 pointer: String::new(),
                 detail: "a batch is a JSON array of events; a single event is posted to its own path"
                     .to_owned(),
@@ -64,7 +63,7 @@ impl Backend {
                 "a batch may have {} events (setting publish.batch_items_max)",
                 self.settings.batch_items_max
             );
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code::TooManyItems, detail));
+            return Err(Problem::new(Code::TooManyItems, detail));
         }
         let mut replies = Vec::with_capacity(items.len());
         for item in items {
@@ -83,7 +82,7 @@ impl Backend {
             return Err(Problem::payload_too_large(self.settings.body_bytes_max));
         }
         let (name, submission) = Submission::parse_item(item, &self.settings)?;
-        self.settings.events.check(&name).map_err(Problem::event_not_found)?;
+        self.settings.events.check(&name).map_err(|refused| Problem::event_not_found(&refused))?;
         if !publisher.may_publish(&name) {
             return Err(Problem::event_forbidden(&name));
         }

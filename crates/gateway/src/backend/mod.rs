@@ -9,13 +9,15 @@ mod access;
 mod batch;
 mod problem;
 mod submission;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
@@ -28,7 +30,7 @@ use self::problem::{Code, Problem};
 use self::submission::{Deliver, Submission};
 use crate::auth::{PublishKeys, Publisher};
 use crate::body::{self, BodyError};
-use crate::publish::{Event, EventId, Road};
+use crate::publish::{Event, EventId, InFlight, Road};
 use crate::rules::{EventNames, NameRefused, Patterns};
 
 /// The body of an answer. Boxed, because a stream of answers is not a piece of bytes.
@@ -73,7 +75,7 @@ impl Backend {
     fn no_sockets_here(&self) -> Problem {
         let path = self.settings.events.socket_path();
         let detail = format!("Socket.IO clients connect at `{path}` (setting socket.path)");
-        Problem::new(StatusCode::NOT_FOUND, Code::EventNotFound, detail)
+        Problem::new(Code::EventNotFound, detail)
     }
 
     /// Checks an event name as for a request.
@@ -113,11 +115,11 @@ impl Backend {
             percent_decode_str(path.strip_prefix('/').unwrap_or(path)).decode_utf8_lossy().into_owned();
         if request.method() != Method::POST {
             // A path that is no event does not exist for any method.
-            self.settings.events.check(&name).map_err(Problem::event_not_found)?;
-            return Err(Problem::method_not_allowed());
+            self.settings.events.check(&name).map_err(|refused| Problem::event_not_found(&refused))?;
+            return Err(Problem::new(Code::MethodNotAllowed, "events are published with POST"));
         }
         let publisher = self.publisher(request.headers(), peer)?;
-        self.settings.events.check(&name).map_err(Problem::event_not_found)?;
+        self.settings.events.check(&name).map_err(|refused| Problem::event_not_found(&refused))?;
         if !publisher.may_publish(&name) {
             return Err(Problem::event_forbidden(&name));
         }
@@ -150,14 +152,19 @@ impl Backend {
             volatile,
             id: id.as_deref().map(|id| EventId { publisher: publisher.name(), id }),
         };
-        let receipt = self.road.publish(event).await.map_err(|_| Problem::id_in_flight())?;
+        let receipt = self.road.publish(event).await.map_err(|InFlight| {
+            Problem::new(
+                Code::IdInFlight,
+                "an event with this id is being published at this moment; ask again for its answer",
+            )
+        })?;
         tracing::debug!(event = name, id = receipt.id, sockets = receipt.sockets, "published");
         Ok(format!(r#"{{"status":"ok","id":{},"sockets":{}}}"#, Value::from(receipt.id), receipt.sockets))
     }
 
     fn publisher(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Publisher, Problem> {
         if self.is_draining.load(Ordering::Relaxed) {
-            return Err(Problem::draining());
+            return Err(Problem::new(Code::Draining, "the gateway is stopping; publish again in a moment"));
         }
         access::refuse_browsers(headers)?;
         access::publisher(&self.settings.keys, headers, peer)
@@ -166,11 +173,10 @@ impl Backend {
     /// What clients get, from the query or the configuration.
     fn deliver(&self, query: Option<&str>) -> Result<Deliver, Problem> {
         let asked = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-        match asked.filter(|(key, _)| *key == "deliver").last() {
+        match asked.rev().find(|(key, _)| *key == "deliver") {
             Some((_, "payload")) => Ok(Deliver::Payload),
             Some((_, "envelope")) => Ok(Deliver::Envelope),
             Some((_, other)) => Err(Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
                 Code::InvalidValue,
                 format!("the query parameter `deliver` is `payload` or `envelope`, not `{other}`"),
             )),
@@ -183,32 +189,30 @@ impl Backend {
 async fn read(body: Incoming, bytes_max: usize) -> Result<Bytes, Problem> {
     body::read(body, bytes_max).await.map_err(|error| match error {
         BodyError::TooLarge => Problem::payload_too_large(bytes_max),
-        BodyError::TooSlow => Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            Code::BodyTimeout,
-            "the body was not complete in time; send it at once",
-        ),
-        BodyError::Broken => {
-            Problem::new(StatusCode::BAD_REQUEST, Code::MalformedJson, "the body was cut off")
+        BodyError::TooSlow => {
+            Problem::new(Code::BodyTimeout, "the body was not complete in time; send it at once")
         }
+        BodyError::Broken => Problem::new(Code::MalformedJson, "the body was cut off"),
     })
 }
 
 /// The body as one JSON value: whole, and not too deep.
 fn json(body: &[u8]) -> Result<&str, Problem> {
     let text = std::str::from_utf8(body)
-        .map_err(|error| Problem::malformed(format!("the body is not UTF-8: {error}")))?;
+        .map_err(|error| Problem::new(Code::MalformedJson, format!("the body is not UTF-8: {error}")))?;
     if text.trim_ascii().is_empty() {
         return Err(Problem::new(
-            StatusCode::BAD_REQUEST,
             Code::EmptyBody,
             r#"send a JSON object such as {"rooms":["admin"],"payload":{"id":1}}"#,
         ));
     }
     let value: &RawValue =
-        serde_json::from_str(text).map_err(|error| Problem::malformed(error.to_string()))?;
+        serde_json::from_str(text).map_err(|error| Problem::new(Code::MalformedJson, error.to_string()))?;
     if depth(value.get()) > DEPTH_MAX {
-        return Err(Problem::malformed(format!("the JSON is nested more than {DEPTH_MAX} levels deep")));
+        return Err(Problem::new(
+            Code::MalformedJson,
+            format!("the JSON is nested more than {DEPTH_MAX} levels deep"),
+        ));
     }
     Ok(value.get())
 }
@@ -237,7 +241,6 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     match key.to_str() {
         Ok(key) if (1..=submission::ID_CHARS_MAX).contains(&key.len()) => Ok(Some(key.to_owned())),
         _ => Err(Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
             Code::InvalidValue,
             format!("the header Idempotency-Key has 1 to {} visible characters", submission::ID_CHARS_MAX),
         )),
@@ -280,11 +283,4 @@ fn welcome() -> Response<ReplyBody> {
     let mut response = Response::new(Full::from(text).boxed_unsync());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
-}
-
-impl Problem {
-    fn method_not_allowed() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, Code::MethodNotAllowed, "events are published with POST")
-            .with_header(ALLOW, HeaderValue::from_static("POST"))
-    }
 }

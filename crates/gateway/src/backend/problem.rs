@@ -1,7 +1,7 @@
 //! Errors as publishers get them: problem details (RFC 9457) with a stable code.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde::Serialize;
@@ -13,10 +13,10 @@ use crate::rules::NameRefused;
 const CATALOGUE: &str = "https://github.com/medyll/idae-socket/blob/main/docs/errors.md#";
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $Variant:ident = $text:literal, $title:literal;)*) => {
+    ($($Variant:ident = $status:literal $text:literal, $title:literal;)*) => {
         /// What is wrong, in a form that programs can rely on.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum Code { $($(#[$doc])* $Variant),* }
+        pub(crate) enum Code { $($Variant),* }
 
         impl Code {
             /// Every code, for the tests that hold the documents to the code.
@@ -27,6 +27,11 @@ macro_rules! codes {
                 match self { $(Self::$Variant => $text),* }
             }
 
+            /// The HTTP status that goes with it, always the same.
+            const fn status(self) -> u16 {
+                match self { $(Self::$Variant => $status),* }
+            }
+
             const fn title(self) -> &'static str {
                 match self { $(Self::$Variant => $title),* }
             }
@@ -35,44 +40,42 @@ macro_rules! codes {
 }
 
 codes! {
-    MalformedJson = "malformed_json", "The body is not valid JSON";
-    EmptyBody = "empty_body", "The body is empty";
-    MissingPayload = "missing_payload", "The payload is missing";
-    MissingEvent = "missing_event", "The event is missing";
-    NoTarget = "no_target", "The event has no target";
-    UnknownField = "unknown_field", "The body has an unknown field";
-    DuplicateField = "duplicate_field", "The body has a field twice";
-    InvalidType = "invalid_type", "A value has the wrong type";
-    InvalidValue = "invalid_value", "A value is not allowed";
-    UnknownNamespace = "unknown_namespace", "There is no such namespace";
-    EventNotFound = "event_not_found", "There is no such event";
-    MethodNotAllowed = "method_not_allowed", "The method is not allowed";
-    UnsupportedMediaType = "unsupported_media_type", "The content type is not supported";
-    PayloadTooLarge = "payload_too_large", "The body is too large";
-    BodyTimeout = "body_timeout", "The body took too long";
-    Unauthorized = "unauthorized", "A publish key is needed";
-    KeyInvalid = "key_invalid", "The publish key is not known";
-    NotLoopback = "not_loopback", "Only this machine may publish";
-    BrowserRequest = "browser_request", "Web pages may not publish";
-    EventForbidden = "event_forbidden", "The key may not publish this event";
-    RoomForbidden = "room_forbidden", "The key may not publish to this room";
-    BroadcastForbidden = "broadcast_forbidden", "The key may not broadcast";
-    UsersForbidden = "users_forbidden", "The key may not name users";
-    IdInFlight = "id_in_flight", "The event is being published";
-    IdConflict = "id_conflict", "Two different ids were given";
-    IdempotencyKeyInBatch = "idempotency_key_in_batch", "A batch has no single id";
-    TooManyItems = "too_many_items", "The batch has too many events";
-    Draining = "draining", "The gateway is stopping";
+    MalformedJson = 400 "malformed_json", "The body is not valid JSON";
+    EmptyBody = 400 "empty_body", "The body is empty";
+    MissingPayload = 422 "missing_payload", "The payload is missing";
+    MissingEvent = 422 "missing_event", "The event is missing";
+    NoTarget = 422 "no_target", "The event has no target";
+    UnknownField = 422 "unknown_field", "The body has an unknown field";
+    DuplicateField = 422 "duplicate_field", "The body has a field twice";
+    InvalidType = 422 "invalid_type", "A value has the wrong type";
+    InvalidValue = 422 "invalid_value", "A value is not allowed";
+    UnknownNamespace = 422 "unknown_namespace", "There is no such namespace";
+    EventNotFound = 404 "event_not_found", "There is no such event";
+    MethodNotAllowed = 405 "method_not_allowed", "The method is not allowed";
+    UnsupportedMediaType = 415 "unsupported_media_type", "The content type is not supported";
+    PayloadTooLarge = 413 "payload_too_large", "The body is too large";
+    BodyTimeout = 408 "body_timeout", "The body took too long";
+    Unauthorized = 401 "unauthorized", "A publish key is needed";
+    KeyInvalid = 401 "key_invalid", "The publish key is not known";
+    NotLoopback = 403 "not_loopback", "Only this machine may publish";
+    BrowserRequest = 403 "browser_request", "Web pages may not publish";
+    EventForbidden = 403 "event_forbidden", "The key may not publish this event";
+    RoomForbidden = 403 "room_forbidden", "The key may not publish to this room";
+    BroadcastForbidden = 403 "broadcast_forbidden", "The key may not broadcast";
+    UsersForbidden = 403 "users_forbidden", "The key may not name users";
+    IdInFlight = 409 "id_in_flight", "The event is being published";
+    IdConflict = 422 "id_conflict", "Two different ids were given";
+    IdempotencyKeyInBatch = 422 "idempotency_key_in_batch", "A batch has no single id";
+    TooManyItems = 413 "too_many_items", "The batch has too many events";
+    Draining = 503 "draining", "The gateway is stopping";
 }
 
 /// A refusal.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
-    status: StatusCode,
     code: Code,
     detail: String,
     errors: Vec<FieldError>,
-    header: Option<(HeaderName, HeaderValue)>,
 }
 
 /// What is wrong with one part of the body.
@@ -86,78 +89,34 @@ pub(crate) struct FieldError {
 }
 
 impl Problem {
-    pub(crate) fn new(status: StatusCode, code: Code, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), errors: Vec::new(), header: None }
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), errors: Vec::new() }
     }
 
-    pub(crate) fn malformed(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, Code::MalformedJson, detail)
-    }
-
-    /// The body is JSON, but not what it should be. There is at least one error.
-    pub(crate) fn unprocessable(errors: Vec<FieldError>) -> Self {
-        Self::of_fields(StatusCode::UNPROCESSABLE_ENTITY, errors)
-    }
-
-    pub(crate) fn of_fields(status: StatusCode, errors: Vec<FieldError>) -> Self {
+    /// The first of several errors gives the problem its code.
+    pub(crate) fn of_fields(errors: Vec<FieldError>) -> Self {
         let (code, detail) = match errors.first() {
             Some(first) => (first.code, first.detail.clone()),
             None => (Code::InvalidValue, String::new()),
         };
-        Self { errors, ..Self::new(status, code, detail) }
+        Self { code, detail, errors }
     }
 
-    pub(crate) fn event_not_found(refused: NameRefused) -> Self {
-        Self::new(StatusCode::NOT_FOUND, Code::EventNotFound, refused.to_string())
+    pub(crate) fn event_not_found(refused: &NameRefused) -> Self {
+        Self::new(Code::EventNotFound, refused.to_string())
     }
 
     pub(crate) fn event_forbidden(event: &str) -> Self {
-        Self::new(
-            StatusCode::FORBIDDEN,
-            Code::EventForbidden,
-            format!("this key may not publish `{event}`; its `events` in [[publish.keys]] say what it may"),
-        )
+        let detail =
+            format!("this key may not publish `{event}`; its `events` in [[publish.keys]] say what it may");
+        Self::new(Code::EventForbidden, detail)
     }
 
     pub(crate) fn payload_too_large(bytes_max: usize) -> Self {
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            Code::PayloadTooLarge,
-            format!(
-                "the body may have {bytes_max} bytes (settings publish.body_bytes_max and publish.batch_bytes_max)"
-            ),
-        )
-    }
-
-    pub(crate) fn unauthorized(code: Code, detail: &str) -> Self {
-        let challenge = match code {
-            Code::KeyInvalid => r#"Bearer realm="idae-socket", error="invalid_token""#,
-            _ => r#"Bearer realm="idae-socket""#,
-        };
-        Self::new(StatusCode::UNAUTHORIZED, code, detail)
-            .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
-    }
-
-    pub(crate) fn draining() -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            Code::Draining,
-            "the gateway is stopping; publish again in a moment",
-        )
-        .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
-    }
-
-    pub(crate) fn id_in_flight() -> Self {
-        Self::new(
-            StatusCode::CONFLICT,
-            Code::IdInFlight,
-            "an event with this id is being published at this moment; ask again for its answer",
-        )
-    }
-
-    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.header = Some((name, value));
-        self
+        let detail = format!(
+            "the body may have {bytes_max} bytes (settings publish.body_bytes_max and publish.batch_bytes_max)"
+        );
+        Self::new(Code::PayloadTooLarge, detail)
     }
 
     pub(crate) const fn code(&self) -> &'static str {
@@ -165,7 +124,7 @@ impl Problem {
     }
 
     pub(crate) const fn status(&self) -> u16 {
-        self.status.as_u16()
+        self.code.status()
     }
 
     pub(crate) fn detail(&self) -> &str {
@@ -197,11 +156,20 @@ impl Problem {
 
     pub(crate) fn into_response(self) -> Response<ReplyBody> {
         let mut response = Response::new(Full::from(Bytes::from(self.to_json())).boxed_unsync());
-        *response.status_mut() = self.status;
+        *response.status_mut() = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::BAD_REQUEST);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some((name, value)) = self.header {
-            headers.insert(name, value);
+        let more = match self.code {
+            Code::Unauthorized => Some((WWW_AUTHENTICATE, r#"Bearer realm="idae-socket""#)),
+            Code::KeyInvalid => {
+                Some((WWW_AUTHENTICATE, r#"Bearer realm="idae-socket", error="invalid_token""#))
+            }
+            Code::MethodNotAllowed => Some((ALLOW, "POST")),
+            Code::Draining => Some((RETRY_AFTER, "1")),
+            _ => None,
+        };
+        if let Some((name, value)) = more {
+            headers.insert(name, HeaderValue::from_static(value));
         }
         response
     }

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use http::StatusCode;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -14,7 +13,7 @@ use crate::hub::Target;
 pub(super) const ID_CHARS_MAX: usize = 128;
 
 /// The fields of an event, as they are offered to whoever misspells one.
-const FIELDS: [&str; 9] =
+pub(super) const FIELDS: [&str; 9] =
     ["payload", "rooms", "users", "broadcast", "except", "namespace", "sender", "id", "volatile"];
 
 /// An event as a backend has sent it.
@@ -77,7 +76,7 @@ impl<'a> Submission<'a> {
         let (submission, event) = Self::read(item, settings, &["event"])?;
         match event {
             Some(event) => Ok((event, submission)),
-            None => Err(Problem::unprocessable(vec![FieldError {
+            None => Err(Problem::of_fields(vec![FieldError {
                 pointer: "/event".to_owned(),
                 detail: "`event` is missing: an item of a batch names its event".to_owned(),
                 code: Code::MissingEvent,
@@ -91,16 +90,9 @@ impl<'a> Submission<'a> {
         more_fields: &[&str],
     ) -> Result<(Self, Option<Cow<'a, str>>), Problem> {
         let mut errors = Errors(Vec::new());
-        let Fields(pairs) = match serde_json::from_str(json) {
-            Ok(fields) => fields,
-            Err(_) => {
-                errors.add(
-                    "",
-                    Code::InvalidType,
-                    "the event must be a JSON object with a `payload`".to_owned(),
-                );
-                return Err(Problem::unprocessable(errors.0));
-            }
+        let Ok(Fields(pairs)) = serde_json::from_str(json) else {
+            errors.add("", Code::InvalidType, "the event must be a JSON object with a `payload`".to_owned());
+            return Err(Problem::of_fields(errors.0));
         };
         let mut fields = Known::default();
         for (name, value) in &pairs {
@@ -127,7 +119,7 @@ impl<'a> Submission<'a> {
         let (submission, event) = fields.check(settings, &mut errors);
         match (submission, errors.0) {
             (Some(submission), errors) if errors.is_empty() => Ok((submission, event)),
-            (_, errors) => Err(Problem::unprocessable(errors)),
+            (_, errors) => Err(Problem::of_fields(errors)),
         }
     }
 
@@ -137,7 +129,6 @@ impl<'a> Submission<'a> {
             (None, _) => Ok(()),
             (Some(header), Some(id)) if header == id => Ok(()),
             (Some(_), Some(_)) => Err(Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
                 Code::IdConflict,
                 "the header Idempotency-Key and the body's `id` differ; send one of them, or the same twice",
             )),

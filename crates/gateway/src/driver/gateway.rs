@@ -14,11 +14,11 @@ use super::threads::Threads;
 use crate::config::Config;
 use crate::error::Error;
 use crate::hub::Target;
-use crate::listen::Router;
+use crate::listen::{Connections, Router};
 use crate::publish::Event;
 
-/// How long the last frames of the sockets have, to leave when the gateway stops.
-const LEAVE_TIME: Duration = Duration::from_millis(250);
+/// How long connections have to end by themselves when the gateway stops.
+const LEAVE_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// A running gateway. Dropping it ends it at once; [`Gateway::stop`] says goodbye first.
 #[must_use = "a gateway ends when it is dropped"]
@@ -26,6 +26,7 @@ pub struct Gateway {
     config: Config,
     addresses: Vec<SocketAddr>,
     router: Arc<Router>,
+    connections: Arc<Connections>,
     threads: Option<Threads>,
     accepting: Vec<JoinHandle<io::Result<()>>>,
     stopping: watch::Sender<bool>,
@@ -36,11 +37,12 @@ impl Gateway {
         config: Config,
         addresses: Vec<SocketAddr>,
         router: Arc<Router>,
+        connections: Arc<Connections>,
         threads: Threads,
         accepting: Vec<JoinHandle<io::Result<()>>>,
         stopping: watch::Sender<bool>,
     ) -> Self {
-        Self { config, addresses, router, threads: Some(threads), accepting, stopping }
+        Self { config, addresses, router, connections, threads: Some(threads), accepting, stopping }
     }
 
     /// The addresses it listens on; the first is that of the configured host.
@@ -127,7 +129,8 @@ impl Gateway {
         self.router.backend.drain();
         self.stopping.send_replace(true);
         self.router.sockets.close_all(CloseReason::ServerShutdown);
-        tokio::time::sleep(LEAVE_TIME).await;
+        // Whoever takes longer is cut off with the threads.
+        let _ = tokio::time::timeout(LEAVE_TIME_MAX, self.connections.emptied()).await;
         if let Some(threads) = self.threads.take() {
             // Joining threads blocks, which no task of the caller's runtime should do.
             let _ = tokio::task::spawn_blocking(move || threads.stop()).await;

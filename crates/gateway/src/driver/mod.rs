@@ -157,7 +157,7 @@ impl HttpDriver {
             ))
         });
         let accepting = accepting.collect();
-        Ok(Gateway::new(config, addresses, parts.router, threads, accepting, stopping))
+        Ok(Gateway::new(config, addresses, parts.router, connections, threads, accepting, stopping))
     }
 }
 
@@ -217,6 +217,7 @@ impl Parts {
                 polling: socket.transports.contains(&Transport::Polling),
                 websocket: socket.transports.contains(&Transport::WebSocket),
             },
+            sessions_max: socket.connections_max,
             connect_timeout: Duration::from_millis(socket.connect_timeout_ms),
             connection: socketio::Limits {
                 namespaces_max: socket.namespaces_max,

@@ -17,6 +17,8 @@ mod shard;
 mod sweep;
 mod tables;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

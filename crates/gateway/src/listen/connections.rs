@@ -6,12 +6,15 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 /// Counts connections against their limits.
 pub(crate) struct Connections {
     connections_max: usize,
     per_address_max: usize,
     open: Mutex<Open>,
+    /// The last connection is gone.
+    emptied: Notify,
 }
 
 #[derive(Default)]
@@ -37,7 +40,21 @@ pub(crate) enum Full {
 
 impl Connections {
     pub(crate) fn new(connections_max: usize, per_address_max: usize) -> Arc<Self> {
-        Arc::new(Self { connections_max, per_address_max, open: Mutex::default() })
+        Arc::new(Self { connections_max, per_address_max, open: Mutex::default(), emptied: Notify::new() })
+    }
+
+    /// Resolves when there is no connection.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            tokio::pin!(emptied);
+            // Listening before looking, so that the last one is not missed.
+            emptied.as_mut().enable();
+            if self.open.lock().count == 0 {
+                return;
+            }
+            emptied.await;
+        }
     }
 
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Full> {
@@ -59,6 +76,9 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut open = self.connections.open.lock();
         open.count -= 1;
+        if open.count == 0 {
+            self.connections.emptied.notify_waiters();
+        }
         if let Some(count) = open.by_address.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {

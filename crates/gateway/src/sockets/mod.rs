@@ -43,6 +43,8 @@ use crate::rules::{EventNames, Origins, Patterns};
 /// What the sockets of a gateway may do and use.
 pub(crate) struct Settings {
     pub(crate) transports: Transports,
+    /// Sessions at the same time. A polling session has no connection that would be counted.
+    pub(crate) sessions_max: usize,
     pub(crate) connect_timeout: Duration,
     pub(crate) connection: socketio::Limits,
     /// Bytes of a room's name.
@@ -123,6 +125,11 @@ impl Sockets {
         let deadline = session.deadline();
         self.shards[shard].insert(Arc::clone(&session), deadline);
         session
+    }
+
+    /// Whether there is room for one more session.
+    fn has_room(&self) -> bool {
+        self.shards.iter().map(Table::len).sum::<usize>() < self.settings.sessions_max
     }
 
     /// The session of an id, in whichever shard the id says.

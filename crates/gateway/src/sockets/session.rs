@@ -142,7 +142,7 @@ impl Session {
         match inbound {
             Inbound::Connect { namespace, auth } => control::connect(sockets, self, &namespace, auth),
             Inbound::ConnectRefused { namespace, message } => {
-                control::refuse(sockets, self, &namespace, message, None)
+                control::refuse(sockets, self, &namespace, message, None);
             }
             Inbound::Event { namespace, id, name, args } => {
                 if let Some(client) = self.client(&namespace) {
