@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN};
 use http::HeaderMap;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN};
 
 use super::problem::{Code, FieldError, Problem};
 use crate::auth::{KeyRefused, PublishKeys, Publisher};

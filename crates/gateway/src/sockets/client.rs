@@ -222,6 +222,14 @@ impl Socket {
         }
     }
 
+    /// Takes the client out of every namespace and closes its connection. It stays away, as after
+    /// [`Socket::disconnect`].
+    pub fn close(&self) {
+        if let Some(session) = self.client.session.upgrade() {
+            session.dismiss(&self.sockets);
+        }
+    }
+
     /// Takes the client out of the namespace; it sees `io server disconnect` and stays away.
     pub fn disconnect(&self) {
         let Some(session) = self.client.session.upgrade() else { return };

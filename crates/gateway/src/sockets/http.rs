@@ -16,7 +16,7 @@ use idae_socket_protocol::websocket::handshake;
 
 use super::client::Handshake;
 use super::websocket::Upgrade;
-use super::{Endpoint, Session, Sockets, now, polling};
+use super::{Endpoint, Session, Sockets, browser, now, polling};
 use crate::hub::Outbox;
 use crate::rules::Cors;
 
@@ -79,6 +79,14 @@ impl Sockets {
         peer: IpAddr,
         shard: usize,
     ) -> Result<Answer, Refused> {
+        if let Some(name) = http.uri().path().strip_prefix(&endpoint.path)
+            && *http.method() == Method::GET
+            && !is_upgrade
+            && let Some(file) =
+                browser::file(name, http.headers(), has_token(http.headers(), ACCEPT_ENCODING, "gzip"))
+        {
+            return Ok(Answer::Reply(file));
+        }
         let request = engineio::Request::parse(http.uri().query().unwrap_or_default())?;
         let offered = match request.transport {
             Transport::Polling => self.settings.transports.polling,

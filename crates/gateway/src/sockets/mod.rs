@@ -10,6 +10,7 @@
 //! * Nothing is parked for an idle session: no buffer, no timer, no second task.
 //! * The lock of a session's state is not held while an embedder's code runs.
 
+mod browser;
 mod client;
 mod clock;
 mod control;

@@ -7,7 +7,7 @@ use idae_socket_protocol::Sid;
 use idae_socket_protocol::engineio::{
     self, CloseReason, Due, Message, Packet, Probe, Transport, push_base64,
 };
-use idae_socket_protocol::socketio::{Connection, Held, Inbound};
+use idae_socket_protocol::socketio::{self, Connection, Held, Inbound};
 use idae_socket_protocol::websocket::Frame;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -288,6 +288,17 @@ impl Session {
             Transport::Polling => self.end(sockets, reason, Frame::text("1")),
             Transport::Websocket => self.close(sockets, reason),
         }
+    }
+
+    /// Takes the client out of every namespace, says so for each, and ends the session.
+    pub(super) fn dismiss(&self, sockets: &Sockets) {
+        let clients = std::mem::take(&mut self.state.lock().clients);
+        for client in clients {
+            control::left(sockets, &client, "server namespace disconnect");
+            self.push(sockets, Frame::text(&socketio::disconnect(&client.namespace)));
+        }
+        self.outbox.flush();
+        self.finish(sockets, CloseReason::ForcedClose);
     }
 
     pub(super) fn end(&self, sockets: &Sockets, reason: CloseReason, last: Frame) {
