@@ -42,14 +42,15 @@ async fn says_who_it_is_and_where_to() {
         .auth(&json!({"tenant": 7}))
         .token("secret")
         .header("X-Trace", "t1");
-    let (socket, request) = tokio::join!(driver.connect(), async {
+    let (socket, peer) = tokio::join!(driver.connect(), async {
         let mut peer = server.session().await;
         assert_eq!(peer.text().await, r#"40/admin,{"tenant":7,"token":"secret"}"#);
         peer.send(r#"40{"sid":"other namespace"}"#).await;
         peer.send(r#"40/admin,{"sid":"abc"}"#).await;
-        peer.request.clone()
+        peer
     });
     assert_eq!(socket.unwrap().id().as_deref(), Some("abc"));
+    let request = &peer.request;
     assert!(request.starts_with("GET /prefix/ws/?EIO=4&transport=websocket&x=1 HTTP/1.1\r\n"), "{request}");
     assert!(request.contains(&format!("Host: 127.0.0.1:{}\r\n", server.port())), "{request}");
     assert!(request.contains("x-trace: t1\r\n") && request.contains("idae-socket-client/"), "{request}");
@@ -185,11 +186,11 @@ async fn giving_up_on_connect_ends_the_task() {
     let driver = driver(&server);
     let mut peer = {
         let connecting = tokio::spawn(driver.connect());
-        let peer = server.session().await;
+        let mut peer = server.session().await;
+        assert_eq!(peer.text().await, "40");
         connecting.abort();
         peer
     };
-    assert_eq!(peer.text().await, "40");
     assert_eq!((peer.said().await, peer.said().await), (Said::Close, Said::End));
 }
 

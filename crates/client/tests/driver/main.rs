@@ -1,4 +1,5 @@
 //! The driver against a scripted server: what goes over the wire, and what the application sees.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod connecting;
 mod events;

@@ -37,7 +37,8 @@ async fn a_lost_connection_is_taken_up_with_pid_and_offset() {
     for expected in ["missed", "one true"] {
         assert_eq!(next(&mut heard).await, expected);
     }
-    assert!(socket.unwrap().was_recovered());
+    let socket = socket.unwrap();
+    assert!(socket.was_recovered());
     drop(peer);
 
     // A server that forgot the session says so by another one.
