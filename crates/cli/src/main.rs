@@ -1,8 +1,11 @@
 //! The `idae-socket` command.
 
 mod check;
+mod listen;
+mod publish;
 mod serve;
 mod settings;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -25,6 +28,10 @@ enum Command {
     /// Runs the gateway.
     #[command(after_help = "Example:\n  idae-socket serve --port 4000 --set socket.ping_interval_ms=10000")]
     Serve(settings::Flags),
+    /// Publishes one event.
+    Publish(publish::Publish),
+    /// Prints events as they come.
+    Listen(listen::Listen),
     /// Shows every setting with its value and where that comes from; fails if the gateway would not start.
     #[command(after_help = "Example:\n  idae-socket check --config idae-socket.toml")]
     Check(check::Check),
@@ -33,6 +40,8 @@ enum Command {
 const EXAMPLES: &str = "Examples:
   idae-socket                              # http://127.0.0.1:4000, without authentication
   idae-socket serve --port 8080 --config idae-socket.toml
+  idae-socket listen --room admin
+  idae-socket publish db-change --room admin '{\"id\":123}'
   idae-socket check";
 
 fn main() -> ExitCode {
@@ -41,5 +50,15 @@ fn main() -> ExitCode {
         None => serve::serve(&settings),
         Some(Command::Serve(flags)) => serve::serve(&flags.over(settings)),
         Some(Command::Check(check)) => check.run(settings),
+        Some(Command::Publish(publish)) => block_on(publish.run()),
+        Some(Command::Listen(listen)) => block_on(listen.run()),
+    }
+}
+
+/// Runs what needs no threads of its own.
+fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(command),
+        Err(error) => serve::fail(&error),
     }
 }

@@ -79,8 +79,8 @@ pub(super) fn refuse_browsers(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Any other type could be sent by a web page without asking first.
 pub(super) fn require_json(headers: &HeaderMap, wanted: &[&str]) -> Result<(), Problem> {
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if wanted.iter().any(|wanted| media_type(kind).eq_ignore_ascii_case(wanted)) {
+    let kind = content_type(headers);
+    if wanted.iter().any(|wanted| kind.eq_ignore_ascii_case(wanted)) {
         return Ok(());
     }
     let got = if kind.is_empty() { "none".to_owned() } else { format!("`{kind}`") };
@@ -90,8 +90,10 @@ pub(super) fn require_json(headers: &HeaderMap, wanted: &[&str]) -> Result<(), P
     ))
 }
 
-pub(super) fn media_type(content_type: &str) -> &str {
-    content_type.split(';').next().unwrap_or_default().trim()
+/// The media type of a request's body, without parameters.
+pub(super) fn content_type(headers: &HeaderMap) -> &str {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim()
 }
 
 /// Holds a target against a key that is limited to rooms.

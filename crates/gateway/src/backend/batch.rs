@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
@@ -15,7 +16,7 @@ use tokio::time::timeout;
 
 use super::problem::{Code, FieldError, Problem};
 use super::submission::{Deliver, Submission};
-use super::{Backend, ReplyBody, access, json, json_response, read};
+use super::{Backend, ReplyBody, access, json, json_response, read, turn_away};
 use crate::auth::Publisher;
 
 const NDJSON: &str = "application/x-ndjson";
@@ -32,24 +33,15 @@ impl Backend {
         request: Request<Incoming>,
         peer: IpAddr,
     ) -> Result<Response<ReplyBody>, Problem> {
-        if request.method() != Method::POST {
-            return Err(Problem::new(Code::MethodNotAllowed, "events are published with POST"));
+        let (head, body) = request.into_parts();
+        let (publisher, deliver) = match self.admit_batch(&head, peer) {
+            Ok(admitted) => admitted,
+            Err(problem) => return Err(turn_away(&head, body, problem).await),
+        };
+        if access::content_type(&head.headers).eq_ignore_ascii_case(NDJSON) {
+            return Ok(self.stream(body, publisher, deliver));
         }
-        let headers = request.headers();
-        let publisher = self.publisher(headers, peer)?;
-        if headers.contains_key("idempotency-key") {
-            return Err(Problem::new(
-                Code::IdempotencyKeyInBatch,
-                "give each event of a batch an `id` of its own instead of the header Idempotency-Key",
-            ));
-        }
-        let deliver = self.deliver(request.uri().query())?;
-        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        if access::media_type(kind).eq_ignore_ascii_case(NDJSON) {
-            return Ok(self.stream(request.into_body(), publisher, deliver));
-        }
-        access::require_json(headers, &["application/json", NDJSON])?;
-        let body = read(request.into_body(), self.settings.batch_bytes_max).await?;
+        let body = read(body, self.settings.batch_bytes_max).await?;
         let items: Vec<&RawValue> = serde_json::from_str(json(&body)?).map_err(|_| {
             Problem::of_fields(vec![FieldError {
                 pointer: String::new(),
@@ -70,6 +62,21 @@ impl Backend {
             replies.push(self.item(&publisher, deliver, item.get()).await);
         }
         Ok(json_response(StatusCode::OK, format!("[{}]", replies.join(","))))
+    }
+
+    fn admit_batch(&self, head: &Parts, peer: IpAddr) -> Result<(Publisher, Deliver), Problem> {
+        if head.method != Method::POST {
+            return Err(Problem::new(Code::MethodNotAllowed, "events are published with POST"));
+        }
+        let publisher = self.publisher(&head.headers, peer)?;
+        if head.headers.contains_key("idempotency-key") {
+            return Err(Problem::new(
+                Code::IdempotencyKeyInBatch,
+                "give each event of a batch an `id` of its own instead of the header Idempotency-Key",
+            ));
+        }
+        access::require_json(&head.headers, &["application/json", NDJSON])?;
+        Ok((publisher, self.deliver(head.uri.query())?))
     }
 
     /// Publishes one item. A bad one is answered as a problem and does not stop the others.

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, EXPECT};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
@@ -110,26 +111,36 @@ impl Backend {
 
     /// `POST /<event>`
     async fn event(&self, request: Request<Incoming>, peer: IpAddr) -> Result<String, Problem> {
-        let path = request.uri().path();
+        let (head, body) = request.into_parts();
+        let Admitted { publisher, name, deliver, header_id } = match self.admit(&head, peer) {
+            Ok(admitted) => admitted,
+            Err(problem) => return Err(turn_away(&head, body, problem).await),
+        };
+        let body = read(body, self.settings.body_bytes_max).await?;
+        let mut submission = Submission::parse(json(&body)?, &self.settings)?;
+        submission.set_header_id(header_id.as_deref())?;
+        self.publish(&publisher, &name, deliver, submission).await
+    }
+
+    /// All that can be decided before the body is read.
+    fn admit(&self, head: &Parts, peer: IpAddr) -> Result<Admitted, Problem> {
+        let path = head.uri.path();
         let name =
             percent_decode_str(path.strip_prefix('/').unwrap_or(path)).decode_utf8_lossy().into_owned();
-        if request.method() != Method::POST {
+        if head.method != Method::POST {
             // A path that is no event does not exist for any method.
             self.settings.events.check(&name).map_err(|refused| Problem::event_not_found(&refused))?;
             return Err(Problem::new(Code::MethodNotAllowed, "events are published with POST"));
         }
-        let publisher = self.publisher(request.headers(), peer)?;
+        let publisher = self.publisher(&head.headers, peer)?;
         self.settings.events.check(&name).map_err(|refused| Problem::event_not_found(&refused))?;
         if !publisher.may_publish(&name) {
             return Err(Problem::event_forbidden(&name));
         }
-        access::require_json(request.headers(), &["application/json"])?;
-        let deliver = self.deliver(request.uri().query())?;
-        let header_id = idempotency_key(request.headers())?;
-        let body = read(request.into_body(), self.settings.body_bytes_max).await?;
-        let mut submission = Submission::parse(json(&body)?, &self.settings)?;
-        submission.set_header_id(header_id.as_deref())?;
-        self.publish(&publisher, &name, deliver, submission).await
+        access::require_json(&head.headers, &["application/json"])?;
+        let deliver = self.deliver(head.uri.query())?;
+        let header_id = idempotency_key(&head.headers)?;
+        Ok(Admitted { publisher, name, deliver, header_id })
     }
 
     /// The last steps, the same for single events and batches: what the key allows, and the road.
@@ -184,6 +195,23 @@ impl Backend {
             None => Ok(Deliver::Envelope),
         }
     }
+}
+
+/// A request that may go on to its body.
+struct Admitted {
+    publisher: Publisher,
+    name: String,
+    deliver: Deliver,
+    header_id: Option<String>,
+}
+
+/// Takes the body off the connection, so that the answer arrives. Whoever asked before sending it
+/// (`Expect: 100-continue`) is better answered at once.
+async fn turn_away(head: &Parts, body: Incoming, problem: Problem) -> Problem {
+    if !head.headers.contains_key(EXPECT) {
+        body::discard(body).await;
+    }
+    problem
 }
 
 async fn read(body: Incoming, bytes_max: usize) -> Result<Bytes, Problem> {

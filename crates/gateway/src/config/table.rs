@@ -49,8 +49,11 @@ const LEGACY: &[(&str, &str)] = &[
 ];
 
 /// Variables that the command reads itself, with what they mean.
-pub(super) const COMMAND_VARIABLES: &[(&str, &str)] =
-    &[("IDAE_SOCKET_CONFIG", "The path of the TOML file, as `--config`.")];
+pub(super) const COMMAND_VARIABLES: &[(&str, &str)] = &[
+    ("IDAE_SOCKET_CONFIG", "The path of the TOML file, as `--config`."),
+    ("IDAE_SOCKET_URL", "The gateway that `publish` and `listen` speak to, as `--url`."),
+    ("IDAE_SOCKET_TOKEN", "The token that `listen` shows, as `--token`."),
+];
 
 /// Settings that belong together.
 pub(super) struct Section {

@@ -23,7 +23,7 @@ use crate::backend::{Backend, ReplyBody};
 use crate::sockets::{Answer, Sockets, Upgrade};
 
 /// How long the head of a request may take, the time between two requests included.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
+const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Bytes of a request's head, and what is read ahead of a body.
 const HEAD_BYTES_MAX: usize = 64 * 1024;

@@ -198,14 +198,16 @@ fn run(
 /// `grantIn {ROLE, host}`: the room of a role and the room of a host. True if the socket is in all
 /// that were named.
 fn grant_in(sockets: &Sockets, client: &Client, args: &Args<'_>) -> bool {
-    #[derive(Deserialize)]
-    struct Grant {
-        #[serde(rename = "ROLE")]
-        role: Option<String>,
-        host: Option<String>,
+    // A map and not a struct, which would also be read from an array.
+    let Ok(mut grant) = args.first::<serde_json::Map<String, serde_json::Value>>() else { return false };
+    let mut rooms = Vec::new();
+    for key in ["ROLE", "host"] {
+        match grant.remove(key) {
+            Some(serde_json::Value::String(room)) => rooms.push(room),
+            None | Some(serde_json::Value::Null) => {}
+            Some(_) => return false,
+        }
     }
-    let Ok(Grant { role, host }) = args.first() else { return false };
-    let rooms: Vec<String> = role.into_iter().chain(host).collect();
     !rooms.is_empty()
         && rooms.iter().all(|room| check_room(sockets, room).is_ok())
         && sockets.hub.join(client.key, &rooms).is_ok()
