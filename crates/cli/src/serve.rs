@@ -49,8 +49,7 @@ fn greet(gateway: &Gateway) {
     let url = gateway.url();
     let addresses: Vec<String> =
         gateway.addresses().iter().map(|address| format!("http://{address}")).collect();
-    let event =
-        config.events.iter().find(|event| !event.contains(['*', ':'])).map_or("db-change", String::as_str);
+    let event = example_event(&config.events);
     let (authentication, publishing) = (authentication(config), publishing(config));
     let key = if config.publish.every_key().is_empty() {
         ""
@@ -83,6 +82,20 @@ Receive it (npm install socket.io-client):
     );
     // Nobody may be reading; that is no reason to stop.
     let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
+}
+
+/// A name that the gateway accepts.
+fn example_event(exposed: &[String]) -> String {
+    const USUAL: &str = "db-change";
+    let Some(first) = exposed.first().filter(|_| !exposed.iter().any(|event| event == "*" || event == USUAL))
+    else {
+        return USUAL.to_owned();
+    };
+    let segments = first.split('/').map(|segment| match segment.strip_prefix(':') {
+        Some(parameter) => parameter.to_owned(),
+        None => segment.replace('*', "example"),
+    });
+    segments.collect::<Vec<_>>().join("/")
 }
 
 fn authentication(config: &Config) -> &'static str {

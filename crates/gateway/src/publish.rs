@@ -23,8 +23,8 @@ pub(crate) struct Event<'a> {
     pub(crate) id: Option<EventId<'a>>,
 }
 
-/// An id counts for one publisher and one event name: two backends that number their events do
-/// not silence each other.
+/// An id counts for one publisher, one namespace and one event name: two backends that number their
+/// events do not silence each other.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EventId<'a> {
     pub(crate) publisher: &'a str,
@@ -63,7 +63,7 @@ impl Road {
         let Event { name, argument, target, volatile, id } = event;
         let remembering = match id {
             Some(EventId { publisher, id }) => {
-                let key = format!("{publisher}\0{name}\0{id}");
+                let key = format!("{publisher}\0{}\0{name}\0{id}", target.namespace);
                 match self.seen.lock().begin(&key, Instant::now()) {
                     Before::New => Some(Remembering { road: self, key, delivery: None }),
                     Before::Done(sockets) => return Ok(Receipt { id: id.to_owned(), sockets }),

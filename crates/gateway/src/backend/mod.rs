@@ -27,7 +27,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use self::problem::{Code, Problem};
+pub(crate) use self::problem::{Code, Problem};
 use self::submission::{Deliver, Submission};
 use crate::auth::{PublishKeys, Publisher};
 use crate::body::{self, BodyError};
@@ -129,7 +129,7 @@ impl Backend {
             percent_decode_str(path.strip_prefix('/').unwrap_or(path)).decode_utf8_lossy().into_owned();
         if head.method != Method::POST {
             // A path that is no event does not exist for any method.
-            self.settings.events.check(&name).map_err(|refused| Problem::event_not_found(&refused))?;
+            self.settings.events.check_shape(&name).map_err(|refused| Problem::event_not_found(&refused))?;
             return Err(Problem::new(Code::MethodNotAllowed, "events are published with POST"));
         }
         let publisher = self.publisher(&head.headers, peer)?;

@@ -67,6 +67,8 @@ codes! {
     IdConflict = 422 "id_conflict", "Two different ids were given";
     IdempotencyKeyInBatch = 422 "idempotency_key_in_batch", "A batch has no single id";
     TooManyItems = 413 "too_many_items", "The batch has too many events";
+    TooManyConnections = 503 "too_many_connections", "The gateway has too many connections";
+    TooManyConnectionsPerAddress = 429 "too_many_connections_per_address", "This address has too many connections";
     Draining = 503 "draining", "The gateway is stopping";
 }
 
@@ -165,7 +167,9 @@ impl Problem {
                 Some((WWW_AUTHENTICATE, r#"Bearer realm="idae-socket", error="invalid_token""#))
             }
             Code::MethodNotAllowed => Some((ALLOW, "POST")),
-            Code::Draining => Some((RETRY_AFTER, "1")),
+            Code::Draining | Code::TooManyConnections | Code::TooManyConnectionsPerAddress => {
+                Some((RETRY_AFTER, "1"))
+            }
             _ => None,
         };
         if let Some((name, value)) = more {

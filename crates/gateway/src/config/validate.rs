@@ -152,7 +152,7 @@ fn event_fault(event: &str) -> Option<String> {
             quoted(name)
         ));
     }
-    let stranger = event.chars().find(|c| !c.is_alphanumeric() && !":._-/*".contains(*c))?;
+    let stranger = event.chars().find(|c| !c.is_ascii_alphanumeric() && !":._-/*".contains(*c))?;
     Some(format!("matches no event: a name has letters, digits and `: . _ - /`, but not {stranger:?}"))
 }
 

@@ -123,14 +123,15 @@ impl Gateway {
     /// Stops: no new connections, requests in flight are finished, sockets are closed so that
     /// clients come back to whoever listens then.
     pub async fn stop(mut self) {
-        for accepting in &self.accepting {
-            accepting.abort();
-        }
+        // Still listening: who comes now is told, and told when to come back.
         self.router.backend.drain();
         self.stopping.send_replace(true);
         self.router.sockets.close_all(CloseReason::ServerShutdown);
         // Whoever takes longer is cut off with the threads.
         let _ = tokio::time::timeout(LEAVE_TIME_MAX, self.connections.emptied()).await;
+        for accepting in &self.accepting {
+            accepting.abort();
+        }
         if let Some(threads) = self.threads.take() {
             // Joining threads blocks, which no task of the caller's runtime should do.
             let _ = tokio::task::spawn_blocking(move || threads.stop()).await;

@@ -187,7 +187,7 @@ impl Parts {
             threads.handles.len(),
             hub::Limits {
                 outbox_bytes_max: socket.outbox_bytes_max,
-                backlog_bytes_max: publish.queue_bytes_max,
+                backlog_bytes_max: publish.queue_bytes_max / threads.handles.len(),
                 rooms_max: socket.rooms_max,
             },
         ));

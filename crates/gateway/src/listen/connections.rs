@@ -8,6 +8,8 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use crate::backend::{Code, Problem};
+
 /// Counts connections against their limits.
 pub(crate) struct Connections {
     connections_max: usize,
@@ -91,16 +93,14 @@ impl Drop for Permit {
 impl Full {
     /// Says why, as far as the kernel takes it at once: a refusal must cost nothing.
     pub(super) fn tell(self, stream: &TcpStream) {
-        let (status, code) = match self {
-            Self::Gateway => ("503 Service Unavailable", "too_many_connections"),
-            Self::Address => ("429 Too Many Requests", "too_many_connections_per_address"),
+        let code = match self {
+            Self::Gateway => Code::TooManyConnections,
+            Self::Address => Code::TooManyConnectionsPerAddress,
         };
-        let body = format!(
-            r#"{{"title":"Too many connections","status":{},"detail":"{self}","code":"{code}"}}"#,
-            &status[..3]
-        );
+        let problem = Problem::new(code, self.to_string());
+        let (status, body) = (problem.status(), problem.to_json());
         let response = format!(
-            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\nretry-after: 5\r\n\
+            "HTTP/1.1 {status} \r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
              content-length: {}\r\nconnection: close\r\n\r\n{body}",
             body.len()
         );

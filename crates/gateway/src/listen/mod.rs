@@ -3,7 +3,7 @@
 //!
 //! Invariants
 //! * A connection counts against the limits as long as it lives, whatever it has become.
-//! * Every connection belongs to one thread; they are dealt out in turn.
+//! * Connections are dealt out to the threads in turn.
 
 mod connections;
 mod http;

@@ -53,6 +53,20 @@ impl EventNames {
     /// # Errors
     /// Why it cannot be.
     pub(crate) fn check(&self, name: &str) -> Result<(), NameRefused> {
+        self.check_shape(name)?;
+        if !self.exposed.matches(name) {
+            let closest = self.exposed.closest(name).map(str::to_owned);
+            return Err(NameRefused::NotExposed { name: name.to_owned(), closest });
+        }
+        Ok(())
+    }
+
+    /// Checks whether some gateway could have an event of this name. Tells nothing of which ones
+    /// this gateway has.
+    ///
+    /// # Errors
+    /// Why none could.
+    pub(crate) fn check_shape(&self, name: &str) -> Result<(), NameRefused> {
         let chars = name.chars().count();
         if !(1..=EVENT_CHARS_MAX).contains(&chars) {
             return Err(NameRefused::Length(chars));
@@ -66,10 +80,6 @@ impl EventNames {
         }
         if self.is_own_path(name) {
             return Err(NameRefused::OwnPath(name.to_owned()));
-        }
-        if !self.exposed.matches(name) {
-            let closest = self.exposed.closest(name).map(str::to_owned);
-            return Err(NameRefused::NotExposed { name: name.to_owned(), closest });
         }
         Ok(())
     }

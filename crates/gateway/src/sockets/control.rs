@@ -39,6 +39,8 @@ pub(super) fn connect(sockets: &Arc<Sockets>, session: &Arc<Session>, namespace:
     let identity = Identity::anonymous();
     let shard = hub::shard_of(&session.sid);
     let sid = hub::new_sid(shard);
+    // First, because events of other threads follow as soon as the hub knows the socket.
+    session.push(sockets, Frame::text(&socketio::connect(namespace, &sid)));
     let key = sockets.hub.enter(Entry {
         sid,
         namespace: namespace.to_owned(),
@@ -46,7 +48,6 @@ pub(super) fn connect(sockets: &Arc<Sockets>, session: &Arc<Session>, namespace:
         outbox: Arc::clone(&session.outbox),
     });
     let client = Arc::new(Client::new(session, sid, namespace, key, identity));
-    session.push(sockets, Frame::text(&socketio::connect(namespace, &sid)));
     let Some(held) = session.joined(Arc::clone(&client)) else {
         // The session ended while its client was being let in.
         return sockets.hub.leave(key);
@@ -172,6 +173,7 @@ fn run(
     args: Args<'static>,
 ) {
     if client.running.load(Ordering::Relaxed) >= sockets.settings.pending_acks_max {
+        tracing::warn!(sid = %client.sid, "an event was refused: socket.pending_acks_max handlers run for this socket");
         let busy = Args::one(&Answer::error("too_many_pending", None)).unwrap_or_default();
         return acknowledge(sockets, session, client, id, &busy);
     }
@@ -184,15 +186,31 @@ fn run(
         }
         return;
     }
-    client.running.fetch_add(1, Ordering::Relaxed);
-    let (sockets, client) = (Arc::clone(sockets), Arc::clone(client));
+    let running = Running::begin(client);
+    let sockets = Arc::clone(sockets);
     tokio::spawn(async move {
         let answer = answering.await;
-        client.running.fetch_sub(1, Ordering::Relaxed);
         if let (Some(id), Some(args)) = (id, answer) {
+            let client = &running.0;
             client.send(&sockets, &socketio::ack(&client.namespace, id, &args), &args);
         }
     });
+}
+
+/// A handler that runs. It counts until it ends, even if it panics.
+struct Running(Arc<Client>);
+
+impl Running {
+    fn begin(client: &Arc<Client>) -> Self {
+        client.running.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(client))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// `grantIn {ROLE, host}`: the room of a role and the room of a host. True if the socket is in all

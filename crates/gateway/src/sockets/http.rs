@@ -111,10 +111,9 @@ impl Sockets {
             None if http.method() != Method::GET => Err(Refusal::BadHandshakeMethod.into()),
             None if over_websocket != is_upgrade => Err(Refusal::BadRequest.into()),
             None if !request.version_4 => Err(Refusal::UnsupportedVersion.into()),
-            None if !self.has_room() => Err(Refused {
-                refusal: Refusal::Forbidden,
-                message: Some("Too many sessions; the setting socket.connections_max limits them".into()),
-            }),
+            None if let Some(reason) = self.closed() => {
+                Err(Refused { refusal: Refusal::Forbidden, message: Some(reason.into()) })
+            }
             None if is_upgrade => {
                 let response = switch_protocols(http.method(), http.headers())?;
                 let (endpoint, handshake) = (Arc::clone(endpoint), Handshake::new(peer, request.text_only));

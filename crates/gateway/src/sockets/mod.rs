@@ -22,6 +22,7 @@ mod table;
 mod websocket;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use idae_socket_protocol::engineio::{CloseReason, Transport};
@@ -71,6 +72,7 @@ pub(crate) struct Sockets {
     endpoints: Vec<Arc<Endpoint>>,
     handlers: Handlers,
     shards: Box<[Table]>,
+    is_draining: AtomicBool,
 }
 
 impl Sockets {
@@ -87,6 +89,7 @@ impl Sockets {
             endpoints: endpoints.into_iter().map(Arc::new).collect(),
             handlers,
             shards: threads.iter().cloned().map(Table::new).collect(),
+            is_draining: AtomicBool::new(false),
         }
     }
 
@@ -100,8 +103,10 @@ impl Sockets {
         clock::run(self, shard).await;
     }
 
-    /// Ends every session: clients see `transport close` and come back.
+    /// Ends every session and opens no more: clients see `transport close` and come back, to
+    /// whoever listens then.
     pub(crate) fn close_all(&self, reason: CloseReason) {
+        self.is_draining.store(true, Ordering::Relaxed);
         for shard in &self.shards {
             for session in shard.all() {
                 session.finish(self, reason);
@@ -128,9 +133,14 @@ impl Sockets {
         session
     }
 
-    /// Whether there is room for one more session.
-    fn has_room(&self) -> bool {
-        self.shards.iter().map(Table::len).sum::<usize>() < self.settings.sessions_max
+    /// Why no session can be opened, if that is so.
+    fn closed(&self) -> Option<&'static str> {
+        if self.is_draining.load(Ordering::Relaxed) {
+            return Some("The gateway is stopping; come back in a moment");
+        }
+        let sessions: usize = self.shards.iter().map(Table::len).sum();
+        (sessions >= self.settings.sessions_max)
+            .then_some("Too many sessions; the setting socket.connections_max limits them")
     }
 
     /// The session of an id, in whichever shard the id says.

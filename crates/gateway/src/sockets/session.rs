@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::client::{Client, Handshake};
 use super::{Application, Endpoint, RawSocket, Sockets, control};
-use crate::hub::Outbox;
+use crate::hub::{Outbox, Standing};
 
 pub(crate) struct Session {
     /// The secret by which requests find the session.
@@ -245,9 +245,15 @@ impl Session {
             if state.ended.is_some() {
                 return false;
             }
-            if state.connect_by.is_some_and(|by| by <= now) {
+            let overdue = match self.outbox.status().standing {
+                // Over WebSocket the task sees it first; a polling session has none.
+                Standing::Overflowed => Some(CloseReason::SlowConsumer),
+                _ if state.connect_by.is_some_and(|by| by <= now) => Some(CloseReason::ForcedClose),
+                _ => None,
+            };
+            if let Some(reason) = overdue {
                 drop(state);
-                self.close(sockets, CloseReason::ForcedClose);
+                self.close(sockets, reason);
                 return false;
             }
             match state.engine.tick(&self.endpoint.settings, now) {
