@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { eventually, next, nextValue, sleep, staysOpen } from './harness/events.js';
-import { better, endAll, startGateway, startOrSkip, startSuiteServer } from './harness/gateway.js';
+import { better, endAll, startGateway, startSuiteServer } from './harness/gateway.js';
 import { Polling, SID, ask, client, connectNow, connected, join, joined, openSession } from './harness/sessions.js';
 
 const CONNECT_TIMEOUT_MS = 1000;
@@ -378,61 +378,6 @@ describe('the connect timeout', { concurrency: 8 }, () => {
     websocket.sendText('41');
     await sleep(CONNECT_TIMEOUT_MS - 400);
     await join(websocket, '/', null);
-    websocket.close();
-  });
-});
-
-describe('a refusal by the token check', () => {
-  const start = (t) =>
-    startOrSkip(t, {
-      env: { IDAE_SOCKET_AUTH_STRATEGY: 'jwt', IDAE_SOCKET_JWT_SECRET: 'a secret of more than thirty-two bytes' },
-    });
-
-  const tokens = [
-    ['no token', undefined],
-    ['a token that is no JWT', { token: 'nonsense' }],
-    ['a token of three empty parts', { token: '..' }],
-    ['a token that is no text', { token: { a: 1 } }],
-    ['an unsigned token', { token: 'eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.' }],
-  ];
-  for (const [name, auth] of tokens) {
-    test(`${name}: message and code, and the client is not active`, better, async (t) => {
-      const strict = await start(t);
-      if (!strict) return;
-      const socket = client(t, strict, { auth, transports: ['websocket'] });
-      const refused = nextValue(socket, 'connect_error');
-      socket.connect();
-      const error = await refused;
-      assert.match(error.message, /^Unauthorized: ./);
-      assert.deepEqual(Object.keys(error.data), ['code']);
-      assert.match(error.data.code, /^[a-z0-9_]+$/);
-      assert.equal(socket.active, false);
-    });
-  }
-
-  test('the connection stays open for another try', better, async (t) => {
-    const strict = await start(t);
-    if (!strict) return;
-    const websocket = await openSession(strict);
-    for (let i = 0; i < 2; i += 1) {
-      websocket.sendText('40{"token":"nonsense"}');
-      assert.match(await websocket.nextText(), /^44\{"message":"Unauthorized: .*","data":\{"code":"[a-z0-9_]+"\}\}$/);
-    }
-    websocket.close();
-  });
-
-  test('two CONNECTs during the check never make two sockets', better, async (t) => {
-    const strict = await start(t);
-    if (!strict) return;
-    const websocket = await openSession(strict);
-    websocket.sendTogether('40{"token":"nonsense"}', '40{"token":"nonsense"}');
-    const frames = [];
-    try {
-      while (frames.length < 2) frames.push(await websocket.nextText(500));
-    } catch {
-      // Closed, or only one answer: both fine.
-    }
-    assert.ok(frames.every((text) => text.startsWith('44')), String(frames));
     websocket.close();
   });
 });

@@ -227,24 +227,6 @@ export async function startGateway({ args = [], env = {}, config, port = 0 } = {
   return gateway;
 }
 
-/**
- * Like `startGateway`, for features that this version may not have yet: where the gateway
- * itself says so at start, the test is skipped with that reason and null is returned. Any
- * other failure to start is a failure. The gateway is ended with the test.
- */
-export async function startOrSkip(t, options) {
-  try {
-    const gateway = await startGateway(options);
-    t.after(() => gateway.end());
-    return gateway;
-  } catch (error) {
-    const [reason] = error.message.match(/`[^`]*`[^\n]* is not available in this version/) ?? [];
-    if (!reason) throw error;
-    t.skip(reason);
-    return null;
-  }
-}
-
 /** Runs the gateway's command to its end: for `check`, bad settings and the like. */
 export async function runGateway({ args = [], env = {}, config, input = '', waitMs = START_MS } = {}) {
   const program = new Program(gatewayBinary(), args, { env, config });
