@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::decoder::{Content, Decoded, Decoder};
 use super::{Args, DecodeError};
 
@@ -23,7 +25,8 @@ pub struct Limits {
     pub namespaces_max: usize,
     /// Bytes of CONNECT's auth object.
     pub auth_bytes_max: usize,
-    /// Bytes of all attachments of one packet together.
+    /// Bytes of all attachments of one packet together, and of all events that wait for the decision
+    /// on a CONNECT.
     pub attachments_bytes_max: usize,
 }
 
@@ -42,7 +45,7 @@ pub enum Violation {
     /// A packet that only servers send.
     #[error("CONNECT_ERROR from a client")]
     OnlyForServers,
-    /// More events behind an undecided CONNECT than are held.
+    /// More events behind an undecided CONNECT than are held, or more bytes of them.
     #[error("too many events before the namespace was joined")]
     TooManyHeld,
 }
@@ -186,9 +189,17 @@ impl Connection {
         self.memberships.iter().any(|membership| matches!(membership.state, State::Joined))
     }
 
-    /// Bytes kept for packets that are not complete.
+    /// Bytes kept for packets that are not complete, or whose namespace is not decided on.
     pub fn held_bytes(&self) -> usize {
-        self.decoder.held_bytes()
+        self.decoder.held_bytes() + self.held_events_bytes()
+    }
+
+    fn held_events_bytes(&self) -> usize {
+        let events = self.memberships.iter().filter_map(|membership| match &membership.state {
+            State::Connecting(held) => Some(held),
+            State::Joined | State::Kicked { .. } => None,
+        });
+        events.flatten().map(|held| event_bytes(&held.name, &held.args)).sum()
     }
 
     fn find(&mut self, namespace: &str) -> Option<&mut Membership> {
@@ -204,18 +215,14 @@ impl Connection {
     ) -> Result<Option<Inbound<'a>>, Violation> {
         let Decoded { namespace, id, content } = decoded;
         if let Content::Connect(auth) = content {
-            return self.connect(namespace, auth, limits).map(Some);
+            return self.connect(namespace, auth, limits, now).map(Some);
         }
         let membership = self.find(&namespace).ok_or(Violation::NotJoined)?;
-        match &mut membership.state {
-            State::Kicked { until } if now < *until => Ok(None),
+        match membership.state {
+            State::Kicked { until } if now < until => Ok(None),
             State::Kicked { .. } => Err(Violation::NotJoined),
-            State::Connecting(held) => match content {
-                Content::Event(name, args) if held.len() < HELD_EVENTS_MAX => {
-                    held.push(Held { id, name: name.into_owned(), args: args.into_owned() });
-                    Ok(None)
-                }
-                Content::Event(..) => Err(Violation::TooManyHeld),
+            State::Connecting(_) => match content {
+                Content::Event(name, args) => self.hold(&namespace, id, name, args, limits).map(|()| None),
                 _ => Err(Violation::NotJoined),
             },
             State::Joined => match content {
@@ -231,12 +238,35 @@ impl Connection {
         }
     }
 
+    /// Keeps an event until its namespace is decided on.
+    fn hold(
+        &mut self,
+        namespace: &str,
+        id: Option<u64>,
+        name: Cow<'_, str>,
+        args: Args<'_>,
+        limits: &Limits,
+    ) -> Result<(), Violation> {
+        let bytes = self.held_events_bytes() + event_bytes(&name, &args);
+        match self.find(namespace) {
+            Some(Membership { state: State::Connecting(held), .. })
+                if held.len() < HELD_EVENTS_MAX && bytes <= limits.attachments_bytes_max =>
+            {
+                held.push(Held { id, name: name.into_owned(), args: args.into_owned() });
+                Ok(())
+            }
+            _ => Err(Violation::TooManyHeld),
+        }
+    }
+
     fn connect<'a>(
         &mut self,
         namespace: Cow<'a, str>,
         auth: Option<&'a str>,
         limits: &Limits,
+        now: Instant,
     ) -> Result<Inbound<'a>, Violation> {
+        self.forget_kicked(limits, now);
         match self.find(&namespace) {
             Some(Membership { state: State::Kicked { .. }, .. }) => self.refuse(&namespace),
             Some(_) => return Err(Violation::ConnectedTwice),
@@ -246,7 +276,9 @@ impl Connection {
             Some("Invalid namespace")
         } else if auth.is_some_and(|auth| auth.len() > limits.auth_bytes_max) {
             Some("The auth object is too large")
-        } else if self.memberships.len() >= limits.namespaces_max {
+        } else if self.memberships.iter().filter(|membership| !membership.is_kicked()).count()
+            >= limits.namespaces_max
+        {
             Some("Too many namespaces on one connection")
         } else {
             None
@@ -258,6 +290,31 @@ impl Connection {
             .push(Membership { namespace: (&*namespace).into(), state: State::Connecting(Vec::new()) });
         Ok(Inbound::Connect { namespace, auth })
     }
+
+    /// Drops the memberships that ended long ago, and the oldest of the others where they are more
+    /// than a client may have: somebody who is kicked over and over must not fill the list.
+    fn forget_kicked(&mut self, limits: &Limits, now: Instant) {
+        let kicked = self.memberships.iter().filter(|membership| membership.is_kicked()).count();
+        let mut too_many = kicked.saturating_sub(limits.namespaces_max);
+        self.memberships.retain(|membership| match membership.state {
+            State::Kicked { until } => {
+                let is_too_many = too_many > 0;
+                too_many = too_many.saturating_sub(1);
+                !is_too_many && now < until
+            }
+            State::Connecting(_) | State::Joined => true,
+        });
+    }
+}
+
+impl Membership {
+    const fn is_kicked(&self) -> bool {
+        matches!(self.state, State::Kicked { .. })
+    }
+}
+
+fn event_bytes(name: &str, args: &Args<'_>) -> usize {
+    name.len() + args.items().len() + args.attachments().iter().map(Bytes::len).sum::<usize>()
 }
 
 #[cfg(test)]
@@ -400,12 +457,58 @@ mod tests {
     #[test]
     fn events_behind_an_undecided_connect_are_bounded() {
         let now = Instant::now();
+        let limits = Limits { attachments_bytes_max: 1000, ..LIMITS };
         let mut connection = Connection::default();
-        connection.text("0", &LIMITS, now).unwrap();
+        connection.text("0", &limits, now).unwrap();
         for _ in 0..HELD_EVENTS_MAX {
-            assert_eq!(connection.text(r#"2["a"]"#, &LIMITS, now), Ok(None));
+            assert_eq!(connection.text(r#"2["a"]"#, &limits, now), Ok(None));
         }
-        assert_eq!(connection.text(r#"2["a"]"#, &LIMITS, now), Err(Violation::TooManyHeld));
+        assert_eq!(connection.text(r#"2["a"]"#, &limits, now), Err(Violation::TooManyHeld));
+    }
+
+    #[test]
+    fn the_bytes_of_events_behind_undecided_connects_are_bounded_together() {
+        let now = Instant::now();
+        let mut connection = Connection::default();
+        connection.text("0/a", &LIMITS, now).unwrap();
+        connection.text("0/b", &LIMITS, now).unwrap();
+        assert_eq!(connection.text(r#"2/a,["abc",12]"#, &LIMITS, now), Ok(None));
+        assert_eq!(connection.text(r#"51-/b,["d"]"#, &LIMITS, now), Ok(None));
+        assert_eq!(connection.binary(b"3456", &LIMITS, now), Ok(None));
+        assert_eq!(connection.held_bytes(), 10);
+        assert_eq!(connection.text(r#"2/b,["e"]"#, &LIMITS, now), Err(Violation::TooManyHeld));
+
+        assert_eq!(connection.accept("/a").len(), 1);
+        assert_eq!(connection.held_bytes(), 5);
+        assert_eq!(connection.text(r#"2/b,["e"]"#, &LIMITS, now), Ok(None), "there is room again");
+    }
+
+    #[test]
+    fn namespaces_that_the_server_ended_do_not_count() {
+        let now = Instant::now();
+        let mut connection = Connection::default();
+        let mut join = |index: usize, kicks: bool| {
+            let connect = format!("0/{index}");
+            let inbound = connection.text(&connect, &LIMITS, now);
+            assert!(matches!(inbound, Ok(Some(Inbound::Connect { .. }))), "{inbound:?}");
+            if kicks {
+                connection.kick(&connect[1..], now);
+            }
+            connection.memberships.len()
+        };
+        for index in 0..20 {
+            assert!(join(index, true) <= 2 * LIMITS.namespaces_max, "kicked ones pile up");
+        }
+        for index in 20..20 + LIMITS.namespaces_max {
+            join(index, false);
+        }
+        let inbound = connection.text("0/more", &LIMITS, now);
+        assert!(matches!(inbound, Ok(Some(Inbound::ConnectRefused { .. }))), "{inbound:?}");
+
+        let later = now + KICK_GRACE;
+        let inbound = connection.text("0/more", &LIMITS, later);
+        assert!(matches!(inbound, Ok(Some(Inbound::ConnectRefused { .. }))), "{inbound:?}");
+        assert_eq!(connection.memberships.len(), LIMITS.namespaces_max, "kicked ones are forgotten");
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Decoder {
     /// # Errors
     /// It is no packet, or attachments of the one before are missing.
     pub fn text<'a>(&mut self, text: &'a str) -> Result<Option<Decoded<'a>>, DecodeError> {
-        if self.pending.is_some() {
+        if self.pending.take().is_some() {
             return Err(DecodeError::Unexpected);
         }
         let packet = decode(text)?;
@@ -92,8 +92,9 @@ impl Decoder {
         bytes_max: usize,
     ) -> Result<Option<Decoded<'static>>, DecodeError> {
         let pending = self.pending.as_mut().ok_or(DecodeError::Unexpected)?;
-        pending.bytes += bytes.len();
+        pending.bytes = pending.bytes.saturating_add(bytes.len());
         if pending.bytes > bytes_max {
+            self.pending = None;
             return Err(DecodeError::AttachmentsTooLarge);
         }
         pending.attachments.push(Bytes::copy_from_slice(bytes));
@@ -113,9 +114,10 @@ impl Decoder {
 
     /// Bytes kept for a packet whose attachments are not all there.
     pub fn held_bytes(&self) -> usize {
-        self.pending
-            .as_ref()
-            .map_or(0, |pending| pending.bytes + pending.items.len() + pending.namespace.len())
+        self.pending.as_ref().map_or(0, |pending| {
+            let name = pending.name.as_ref().map_or(0, String::len);
+            pending.namespace.len() + name + pending.items.len() + pending.bytes
+        })
     }
 }
 
@@ -128,4 +130,30 @@ fn complete(packet: Packet<'_>) -> Decoded<'_> {
         Kind::ConnectError(error) => Content::ConnectError(error),
     };
     Decoded { namespace: Cow::Borrowed(packet.namespace), id: packet.id, content }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_of_an_unfinished_packet_counts_as_held() {
+        let mut decoder = Decoder::default();
+        assert_eq!(decoder.text(r#"52-/space,7["name",1]"#), Ok(None));
+        assert_eq!(decoder.held_bytes(), "/space".len() + "name".len() + "1".len());
+        assert_eq!(decoder.binary(b"1234", 8), Ok(None));
+        assert_eq!(decoder.held_bytes(), "/space".len() + "name".len() + "1".len() + 4);
+    }
+
+    #[test]
+    fn nothing_is_held_behind_an_error() {
+        let mut decoder = Decoder::default();
+        assert_eq!(decoder.text(r#"51-["a"]"#), Ok(None));
+        assert_eq!(decoder.binary(b"123456789", 8), Err(DecodeError::AttachmentsTooLarge));
+        assert_eq!(decoder.held_bytes(), 0);
+
+        assert_eq!(decoder.text(r#"51-["a"]"#), Ok(None));
+        assert_eq!(decoder.text(r#"2["b"]"#), Err(DecodeError::Unexpected));
+        assert_eq!(decoder.held_bytes(), 0);
+    }
 }

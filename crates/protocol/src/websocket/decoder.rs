@@ -79,30 +79,19 @@ pub struct Decoder {
 }
 
 // Every idle connection has one of these, ten thousand times over.
-const _: () = assert!(
-    size_of::<Decoder>() <= 64,
-    "an idle decoder must stay small"
-);
+const _: () = assert!(size_of::<Decoder>() <= 64, "an idle decoder must stay small");
 
 impl Decoder {
     /// A decoder at the start of a connection, right behind the handshake.
     pub const fn new(role: Role, limits: Limits) -> Self {
-        Self {
-            limits,
-            kept: None,
-            role,
-            ended: false,
-        }
+        Self { limits, kept: None, role, ended: false }
     }
 
     /// The next message of the input; `None` when the input is used up. Call it until then: an
     /// unfinished rest is kept here, and the memory of a finished message is given back.
     ///
     /// After a violation or a close message all further input is dropped and nothing comes out.
-    pub fn next<'a>(
-        &'a mut self,
-        input: &'a mut Input<'_>,
-    ) -> Result<Option<Message<'a>>, Violation> {
+    pub fn next<'a>(&'a mut self, input: &'a mut Input<'_>) -> Result<Option<Message<'a>>, Violation> {
         self.release();
         if self.ended {
             input.use_up();
@@ -132,9 +121,9 @@ impl Decoder {
     /// How many bytes of unfinished frames and messages are kept: payloads, and a header cut in two.
     /// A message that was just handed out from here counts until the next call.
     pub fn held_bytes(&self) -> usize {
-        self.kept.as_ref().map_or(0, |kept| {
-            kept.message.len() + kept.control.len() + usize::from(kept.header_bytes)
-        })
+        self.kept
+            .as_ref()
+            .map_or(0, |kept| kept.message.len() + kept.control.len() + usize::from(kept.header_bytes))
     }
 
     /// Gives back what the last call lent out.
@@ -185,9 +174,7 @@ impl Decoder {
                     input.take(header.header_bytes);
                     return Ok(Some(header));
                 }
-                self.kept
-                    .get_or_insert_default()
-                    .complete_header(input, allowed)
+                self.kept.get_or_insert_default().complete_header(input, allowed)
             }
         }
     }
@@ -200,34 +187,18 @@ impl Decoder {
             message_open: open.is_some(),
             fragments_left: self.limits.fragments_max - open.map_or(0, |open| open.fragments),
             // Held bytes never exceed the limit: no header that would make them is let through.
-            message_bytes_left: self.limits.message_bytes_max
-                - kept.map_or(0, |kept| kept.message.len()),
+            message_bytes_left: self.limits.message_bytes_max - kept.map_or(0, |kept| kept.message.len()),
         }
     }
 
     /// Notes what a header says about the message it belongs to.
     fn open_frame(&mut self, header: Header) -> OpenFrame {
-        let Header {
-            fin,
-            opcode,
-            mask,
-            payload_bytes,
-            ..
-        } = header;
+        let Header { fin, opcode, mask, payload_bytes, .. } = header;
         if !header.is_whole_message() {
             let open = &mut self.kept.get_or_insert_default().open;
-            open.get_or_insert(OpenMessage {
-                opcode,
-                fragments: 0,
-            })
-            .fragments += 1;
+            open.get_or_insert(OpenMessage { opcode, fragments: 0 }).fragments += 1;
         }
-        OpenFrame {
-            fin,
-            opcode,
-            mask,
-            bytes_left: payload_bytes,
-        }
+        OpenFrame { fin, opcode, mask, bytes_left: payload_bytes }
     }
 
     /// Moves what has arrived of a payload out of the input; a message if that was the end of one.
@@ -241,11 +212,7 @@ impl Decoder {
         frame.bytes_left -= arrived.len();
 
         let is_control = frame.opcode.is_control();
-        let buffer = if is_control {
-            &mut kept.control
-        } else {
-            &mut kept.message
-        };
+        let buffer = if is_control { &mut kept.control } else { &mut kept.message };
         append(buffer, arrived, frame.fin.then_some(frame.bytes_left));
 
         if frame.bytes_left > 0 {
@@ -254,19 +221,13 @@ impl Decoder {
         }
         kept.frame = None;
         if is_control {
-            return Some(Whole {
-                opcode: frame.opcode,
-                place: Place::Control,
-            });
+            return Some(Whole { opcode: frame.opcode, place: Place::Control });
         }
         if !frame.fin {
             return None;
         }
         let opcode = kept.open.take().map_or(frame.opcode, |open| open.opcode);
-        Some(Whole {
-            opcode,
-            place: Place::Message,
-        })
+        Some(Whole { opcode, place: Place::Message })
     }
 }
 
@@ -351,10 +312,7 @@ impl Header {
 fn take_in_place(header: Header, input: &mut Input<'_>) -> Whole {
     let range = input.take(header.payload_bytes);
     mask::apply(&mut input.bytes[range.clone()], header.mask);
-    Whole {
-        opcode: header.opcode,
-        place: Place::Input(range),
-    }
+    Whole { opcode: header.opcode, place: Place::Input(range) }
 }
 
 /// Appends to a buffer that grows with what arrives. Doubling keeps the copying linear; where the
@@ -381,5 +339,81 @@ fn read_message(opcode: Opcode, payload: &[u8]) -> Result<Message<'_>, Violation
         Opcode::Close => close::parse(payload).map(Message::Close),
         // A header lets a continuation through only while a message is open, and that has a kind.
         Opcode::Continuation => Err(Violation::UnexpectedContinuation),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Decoder, Input, Message};
+    use crate::websocket::{FRAGMENTS_MAX, Limits, Role};
+
+    const LIMITS: Limits = Limits { message_bytes_max: 1 << 20, fragments_max: FRAGMENTS_MAX };
+
+    /// What feeding some reads cost: how often the message's buffer moved, and how many bytes that copied.
+    #[derive(Default)]
+    struct Growth {
+        moves: usize,
+        copied_bytes: usize,
+        largest: usize,
+    }
+
+    impl Growth {
+        fn feed(&mut self, decoder: &mut Decoder, mut read: Vec<u8>) {
+            let before = capacity(decoder);
+            assert_eq!(decoder.next(&mut Input::new(&mut read)), Ok(None));
+            let after = capacity(decoder);
+            if after != before {
+                self.moves += 1;
+                self.copied_bytes += before;
+                self.largest = after;
+            }
+        }
+    }
+
+    fn capacity(decoder: &Decoder) -> usize {
+        decoder.kept.as_ref().map_or(0, |kept| kept.message.capacity())
+    }
+
+    #[test]
+    fn a_frame_byte_by_byte_is_copied_a_linear_number_of_times() {
+        let size = 1 << 20;
+        let mut decoder = Decoder::new(Role::Client, LIMITS);
+        let mut growth = Growth::default();
+        growth.feed(&mut decoder, b"\x82\x7f\x00\x00\x00\x00\x00\x10\x00\x00".to_vec());
+        for _ in 1..size {
+            growth.feed(&mut decoder, vec![b'x']);
+        }
+        assert!(growth.moves <= 20, "{} moves", growth.moves);
+        assert!(growth.copied_bytes < 2 * size, "{} bytes copied", growth.copied_bytes);
+        assert_eq!(growth.largest, size, "the buffer ends where the frame ends");
+
+        let mut read = [b'x'];
+        let mut input = Input::new(&mut read);
+        assert!(matches!(decoder.next(&mut input), Ok(Some(Message::Binary(bytes))) if bytes.len() == size));
+        assert_eq!(decoder.next(&mut input), Ok(None));
+        assert!(decoder.kept.is_none(), "an idle decoder owns nothing");
+    }
+
+    #[test]
+    fn fragments_of_one_byte_are_copied_a_linear_number_of_times() {
+        let mut decoder = Decoder::new(Role::Client, LIMITS);
+        let mut growth = Growth::default();
+        growth.feed(&mut decoder, b"\x02\x01x".to_vec());
+        for _ in 1..FRAGMENTS_MAX {
+            growth.feed(&mut decoder, b"\x00\x01x".to_vec());
+        }
+        assert!(growth.moves <= 8, "{} moves", growth.moves);
+        assert!(growth.copied_bytes <= 4096, "{} bytes copied", growth.copied_bytes);
+    }
+
+    #[test]
+    fn a_decoder_owns_nothing_after_frames_that_lay_whole_in_the_input() {
+        let mut decoder = Decoder::new(Role::Client, LIMITS);
+        let mut read = *b"\x81\x02hi\x89\x01p\x82\x00";
+        let mut input = Input::new(&mut read);
+        while let Ok(Some(_)) = decoder.next(&mut input) {
+            assert!(decoder.kept.is_none());
+        }
+        assert!(input.is_empty());
     }
 }

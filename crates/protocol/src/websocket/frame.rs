@@ -11,10 +11,7 @@ use super::{CONTROL_BYTES_MAX, Opcode, close, header, mask};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame(Bytes);
 
-#[expect(
-    clippy::len_without_is_empty,
-    reason = "a frame has at least its header"
-)]
+#[expect(clippy::len_without_is_empty, reason = "a frame has at least its header")]
 impl Frame {
     /// A text message.
     pub fn text(text: &str) -> Self {
@@ -102,11 +99,7 @@ impl AsRef<[u8]> for Frame {
 /// control frame is cut to [`CONTROL_BYTES_MAX`] bytes; the one of a close is that of
 /// [`Frame::close`], which keeps its reason whole characters.
 pub fn encode_masked(opcode: Opcode, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
-    let payload = if opcode.is_control() {
-        cut(payload)
-    } else {
-        payload
-    };
+    let payload = if opcode.is_control() { cut(payload) } else { payload };
     out.reserve(header::HEADER_BYTES_MAX + payload.len());
     header::write(opcode, payload.len(), Some(mask), out);
     let start = out.len();

@@ -75,13 +75,7 @@ impl Header {
             (true, _) => return Ok(None),
         };
         let header_bytes = bytes.len() - rest.len();
-        Ok(Some(Self {
-            fin,
-            opcode,
-            mask,
-            payload_bytes,
-            header_bytes,
-        }))
+        Ok(Some(Self { fin, opcode, mask, payload_bytes, header_bytes }))
     }
 }
 
@@ -91,11 +85,7 @@ fn parse_opcode(first: u8, fin: bool, allowed: Allowed) -> Result<Opcode, Violat
     }
     let opcode = Opcode::from_bits(first & OPCODE_BITS).ok_or(Violation::ReservedOpcode)?;
     if opcode.is_control() {
-        return if fin {
-            Ok(opcode)
-        } else {
-            Err(Violation::FragmentedControl)
-        };
+        return if fin { Ok(opcode) } else { Err(Violation::FragmentedControl) };
     }
     match (opcode, allowed.message_open) {
         (Opcode::Continuation, false) => return Err(Violation::UnexpectedContinuation),
@@ -140,12 +130,7 @@ fn parse_length(short: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, Violatio
 }
 
 /// Appends the header of an unfragmented frame, with a mask if there is one.
-pub(super) fn write(
-    opcode: Opcode,
-    payload_bytes: usize,
-    mask: Option<[u8; 4]>,
-    out: &mut Vec<u8>,
-) {
+pub(super) fn write(opcode: Opcode, payload_bytes: usize, mask: Option<[u8; 4]>, out: &mut Vec<u8>) {
     let mask_bit = if mask.is_some() { MASKED } else { 0 };
     out.push(FIN | opcode.bits());
     // The conversions choose the fewest bytes that hold the length, as the RFC requires.

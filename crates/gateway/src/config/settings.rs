@@ -1,0 +1,199 @@
+//! The settings that are built: their types, their defaults, their limits and their words.
+//!
+//! One line here is the field of the struct, the row of the table and the entry of the reference.
+
+use super::table::section;
+use super::value::{Given, Kind, Value, choice};
+use super::{PublishKey, Secret};
+
+section! {
+    /// Everything the gateway can be told.
+    Config, "", |config| config;
+
+    /// The address to listen on: an IP address or a name. `localhost` answers on IPv4 and IPv6.
+    host: String = "127.0.0.1".to_owned();
+    /// The port to listen on; 0 takes a free one.
+    port: u16 = 4000, in 0..=65535;
+    /// The event names that may be published, as patterns: `*` is any text, `:name` one segment
+    /// between slashes, as in `component/:action`.
+    events: Vec<String> = vec!["*".to_owned()];
+    /// The namespaces clients may connect to, as patterns. Each begins with `/`.
+    namespaces: Vec<String> = vec!["/".to_owned()];
+
+    nested {
+        /// Who may connect.
+        auth: Auth;
+        /// Who may publish, and what.
+        publish: Publish;
+        /// The side of the clients.
+        socket: Socket;
+        /// What is written about it.
+        log: Log;
+    }
+}
+
+section! {
+    /// Who may connect.
+    Auth, "auth.", |config| config.auth;
+
+    /// How a socket shows who it is. Only `none` is available in this version: everybody is let in.
+    strategy: Strategy = Strategy::None;
+    /// Accepts strategy `none` on an address that others can reach.
+    insecure: bool = false;
+}
+
+section! {
+    /// Who may publish, and what.
+    ///
+    /// Without a key only programs on the same machine may publish.
+    Publish, "publish.", |config| config.publish;
+
+    /// The key a publisher shows as `Authorization: Bearer …` or `X-API-Key`.
+    key: Option<Secret> = None;
+    /// More keys, each with a `name`, a `key` and optionally the `events` and `rooms` it is
+    /// limited to, as patterns.
+    keys: Vec<PublishKey> = Vec::new();
+    /// The largest body of one event, in bytes; beyond it the answer is 413.
+    body_bytes_max: usize = 262_144, in 1..=1_073_741_824;
+    /// What clients receive: the `envelope` with payload, rooms and sender, or the `payload` alone.
+    deliver: Deliver = Deliver::Envelope;
+    /// The fields of `sender` that are removed before delivery. An empty list passes all on.
+    sender_redact: Vec<String> = vec!["token".to_owned(), "cookie".to_owned(), "sessionId".to_owned()];
+    /// How many bytes may wait to be written to sockets before the answer to a publisher waits too.
+    queue_bytes_max: usize = 16_777_216, in 1..=4_294_967_295;
+    /// For how many seconds a repeated event id is answered as before and not emitted again;
+    /// 0 turns this off.
+    idempotency_window_s: u64 = 300, in 0..=86_400;
+    /// How many event ids are remembered; beyond it the oldest are forgotten.
+    idempotency_ids_max: usize = 100_000, in 1..=100_000_000;
+    /// The most events in one batch; beyond it the answer is 413.
+    batch_items_max: usize = 1_000, in 1..=1_000_000;
+    /// The largest batch, in bytes; beyond it the answer is 413.
+    batch_bytes_max: usize = 4_194_304, in 1..=1_073_741_824;
+}
+
+section! {
+    /// The side of the clients.
+    Socket, "socket.", |config| config.socket;
+
+    /// The path clients connect to. Begins and ends with `/`.
+    path: String = "/socket.io/".to_owned();
+    /// The transports that are offered.
+    transports: Vec<Transport> = vec![Transport::Polling, Transport::WebSocket];
+    /// The web origins whose pages may connect, such as `https://app.example.com`, or `*` for all.
+    /// When not set: the loopback origins with strategy `none`, otherwise all without credentials.
+    cors_origins: Option<Vec<String>> = None;
+    /// How many milliseconds lie between two heartbeats.
+    ping_interval_ms: u64 = 25_000, in 1..=86_400_000;
+    /// How many milliseconds a client has to answer a heartbeat before it is disconnected.
+    ping_timeout_ms: u64 = 20_000, in 1..=86_400_000;
+    /// How many milliseconds a connection may stay without joining a namespace.
+    connect_timeout_ms: u64 = 45_000, in 1..=86_400_000;
+    /// How many milliseconds the upgrade from polling to WebSocket may take.
+    upgrade_timeout_ms: u64 = 10_000, in 1..=86_400_000;
+    /// The largest message from a client, in bytes; beyond it the connection is closed.
+    payload_bytes_max: usize = 1_000_000, in 1..=1_073_741_824;
+    /// How many bytes may wait for one connection; beyond it the connection is too slow and is closed.
+    outbox_bytes_max: usize = 1_048_576, in 1..=4_294_967_295;
+    /// How many connections there may be; beyond it new ones are refused with 503.
+    connections_max: usize = 100_000, in 1..=10_000_000;
+    /// How many connections one address may have; beyond it new ones are refused with 429. Raise
+    /// it when many users share one address, as behind a proxy.
+    connections_per_address_max: usize = 10_000, in 1..=10_000_000;
+    /// How many rooms one socket may be in.
+    rooms_max: usize = 1_000, in 1..=1_000_000;
+    /// The longest name of a room, in bytes.
+    room_bytes_max: usize = 256, in 1..=65_536;
+    /// How many namespaces one connection may be in.
+    namespaces_max: usize = 16, in 1..=65_536;
+    /// The largest `auth` object a client may send when it connects, in bytes.
+    auth_bytes_max: usize = 16_384, in 2..=1_048_576;
+    /// How many acknowledgements one socket may owe; beyond it the next request for one fails.
+    pending_acks_max: usize = 256, in 1..=1_000_000;
+}
+
+section! {
+    /// What is written about it.
+    Log, "log.", |config| config.log;
+
+    /// The least important line that is still written.
+    level: Level = Level::Info;
+    /// How a line looks; `auto` is text on a terminal and JSON otherwise.
+    format: LogFormat = LogFormat::Auto;
+}
+
+choice! {
+    /// How a socket shows who it is.
+    Strategy {
+        /// It does not: everybody is let in.
+        None = "none",
+        /// A signed token. Not available in this version.
+        Jwt = "jwt",
+        /// A token that the backend judges. Not available in this version.
+        Introspection = "introspection",
+    }
+}
+
+choice! {
+    /// What clients receive as the argument of an event.
+    Deliver {
+        /// The envelope `{"payload":…,"rooms":…,"sender":…}`.
+        Envelope = "envelope",
+        /// The payload alone.
+        Payload = "payload",
+    }
+}
+
+choice! {
+    /// A way to carry packets.
+    Transport {
+        /// HTTP long polling.
+        Polling = "polling",
+        /// WebSocket.
+        WebSocket = "websocket",
+    }
+}
+
+choice! {
+    /// The least important line that is still logged.
+    Level {
+        /// Nothing.
+        Off = "off",
+        /// What failed.
+        Error = "error",
+        /// What will fail if nobody looks.
+        Warn = "warn",
+        /// What an operator wants to know.
+        Info = "info",
+        /// What a developer wants to know.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
+
+choice! {
+    /// How a log line looks.
+    LogFormat {
+        /// Text on a terminal, else JSON.
+        Auto = "auto",
+        /// Text.
+        Text = "text",
+        /// One JSON object per line.
+        Json = "json",
+    }
+}
+
+impl Value for Vec<Transport> {
+    const KIND: Kind = Kind::Choices(Transport::NAMES);
+
+    fn read(given: &Given) -> Option<Self> {
+        let names = <Vec<String> as Value>::read(given)?;
+        names.iter().map(|name| Transport::named(name)).collect()
+    }
+
+    fn show(&self) -> String {
+        let names: Vec<_> = self.iter().map(|transport| transport.as_str()).collect();
+        format!("{names:?}")
+    }
+}

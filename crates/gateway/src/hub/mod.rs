@@ -1,0 +1,155 @@
+//! Who is connected, who is in which room, and how one event reaches all of them.
+//!
+//! The hub is split into shards, one per thread of the gateway. A socket lives in exactly one of
+//! them. Delivering visits every shard once: it collects the outboxes of the target under the
+//! shard's lock and fills them after the lock is released, so a fan-out never delays a join.
+//! A small target is written at once; a big one is queued and swept by the shard's own thread,
+//! which yields after every few sockets, so that small messages overtake big ones.
+//!
+//! Invariants
+//! * No lock is held across a fan-out or an await.
+//! * A socket is in a room if and only if the room is in the socket's list.
+//! * A target with several addresses reaches a socket at most once.
+//! * All sockets of a shard see events in the order in which [`Hub::deliver`] was called.
+
+mod outbox;
+mod shard;
+mod sweep;
+mod tables;
+mod target;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use idae_socket_protocol::Sid;
+use idae_socket_protocol::websocket::Frame;
+
+pub(crate) use outbox::{Outbox, Standing, Status};
+use shard::{Dispatch, Shard};
+pub(crate) use sweep::sweep;
+pub(crate) use tables::Entry;
+pub(crate) use target::Target;
+
+/// Most shards: the number is a byte of every id.
+pub(crate) const SHARDS_MAX: usize = 256;
+
+/// The limits of the hub.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// What one socket may have waiting, in bytes; beyond it the socket is a slow consumer.
+    pub(crate) outbox_bytes_max: usize,
+    /// What may wait to be swept in one shard before publishers have to wait, in bytes.
+    pub(crate) backlog_bytes_max: usize,
+    /// Rooms one socket may be in.
+    pub(crate) rooms_max: usize,
+}
+
+/// All sockets of the gateway.
+pub(crate) struct Hub {
+    shards: Box<[Shard]>,
+    limits: Limits,
+}
+
+/// Names a socket in the hub for as long as it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SocketKey {
+    shard: u8,
+    index: u32,
+    /// Indexes are used again, so a key must also name the socket's life.
+    life: u64,
+}
+
+/// An event that is being queued, by this thread or by others.
+pub(crate) struct Delivery(Arc<Dispatch>);
+
+impl Delivery {
+    /// How many sockets got the event, as soon as it is queued on all of them.
+    pub(crate) async fn sockets(&self) -> usize {
+        self.0.finished().await
+    }
+
+    /// How many it is queued on already.
+    pub(crate) fn sockets_so_far(&self) -> usize {
+        self.0.sockets_so_far()
+    }
+}
+
+/// The socket has as many rooms as it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooManyRooms;
+
+impl Hub {
+    /// A hub with `shards` shards, [`SHARDS_MAX`] at most.
+    pub(crate) fn new(shards: usize, limits: Limits) -> Self {
+        Self { shards: (0..shards.clamp(1, SHARDS_MAX)).map(|_| Shard::default()).collect(), limits }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Adds a socket to the shard that its id names.
+    pub(crate) fn enter(&self, entry: Entry) -> SocketKey {
+        let shard = shard_of(&entry.sid) % self.shards.len();
+        let (index, life) = self.shards[shard].tables.lock().enter(entry);
+        SocketKey { shard: shard as u8, index, life }
+    }
+
+    /// Takes a socket out of the hub and of all its rooms.
+    pub(crate) fn leave(&self, socket: SocketKey) {
+        self.shard(socket).tables.lock().leave(socket.index, socket.life);
+    }
+
+    /// Puts a socket into rooms: all of them or, past the limit, none.
+    pub(crate) fn join<R: AsRef<str>>(&self, socket: SocketKey, rooms: &[R]) -> Result<(), TooManyRooms> {
+        self.shard(socket).tables.lock().join(socket.index, socket.life, rooms, self.limits.rooms_max)
+    }
+
+    /// Takes a socket out of rooms; those it is not in are passed over.
+    pub(crate) fn part<R: AsRef<str>>(&self, socket: SocketKey, rooms: &[R]) {
+        self.shard(socket).tables.lock().part(socket.index, socket.life, rooms);
+    }
+
+    /// The rooms of a socket, in the order in which it joined them.
+    pub(crate) fn rooms(&self, socket: SocketKey) -> Vec<String> {
+        self.shard(socket).tables.lock().rooms(socket.index, socket.life)
+    }
+
+    /// Queues a frame on every socket of the target. A volatile frame passes over sockets that
+    /// cannot take it now.
+    pub(crate) fn deliver(&self, target: Target, frame: Frame, volatile: bool) -> Delivery {
+        let dispatch = Arc::new(Dispatch::new(target, frame, volatile, self.shards.len()));
+        for shard in &self.shards {
+            shard.enqueue(&dispatch);
+        }
+        for shard in &self.shards {
+            shard.run(&self.limits);
+        }
+        Delivery(dispatch)
+    }
+
+    /// Resolves when less waits to be swept than the limit: the answer to a publisher is how it is
+    /// told to slow down.
+    pub(crate) async fn drained(&self) {
+        for shard in &self.shards {
+            shard.below(self.limits.backlog_bytes_max as isize).await;
+        }
+    }
+
+    fn shard(&self, socket: SocketKey) -> &Shard {
+        &self.shards[usize::from(socket.shard)]
+    }
+}
+
+/// The shard that an id names: its last byte.
+pub(crate) fn shard_of(sid: &Sid) -> usize {
+    usize::from(sid.as_bytes()[Sid::BYTES - 1])
+}
+
+/// A fresh id that names a shard.
+pub(crate) fn new_sid(shard: usize) -> Sid {
+    let mut bytes: [u8; Sid::BYTES] = rand::random();
+    bytes[Sid::BYTES - 1] = shard as u8;
+    Sid::from_bytes(bytes)
+}

@@ -1,0 +1,358 @@
+//! What waits to be sent to one client, and the way out for it.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, IoSlice};
+use std::sync::Arc;
+
+use idae_socket_protocol::engineio::{SEPARATOR, push_base64};
+use idae_socket_protocol::websocket::{Frame, Opcode};
+use parking_lot::Mutex;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+/// Frames handed to the kernel with one `writev`; more bring nothing (Linux takes 1,024).
+const FRAMES_PER_WRITE: usize = 64;
+
+/// The frames that wait for one client, in order, whatever its transport.
+///
+/// A frame is kept as WebSocket wants it; polling sends its payload. So a session can change its
+/// transport with frames waiting, and an event is encoded once for both.
+pub(crate) struct Outbox {
+    queue: Mutex<Queue>,
+    /// Wakes the session's task (WebSocket) or its pending poll.
+    changed: Notify,
+}
+
+struct Queue {
+    frames: VecDeque<Frame>,
+    /// Of all frames that wait.
+    bytes: usize,
+    /// How much of the first frame the kernel has taken.
+    written: usize,
+    /// Bytes put here by a fan-out that the sweep has not come by for yet.
+    unswept: usize,
+    way: Way,
+    /// In the shard's list of sockets to be swept.
+    dirty: bool,
+    standing: Standing,
+}
+
+/// How frames leave.
+enum Way {
+    /// The next poll takes them; one may be waiting.
+    Poll { is_waited_for: bool },
+    /// They are written as soon as the kernel takes them. While its buffer is full the session's
+    /// task waits for room.
+    Stream { stream: OwnedWriteHalf, is_full: bool },
+}
+
+/// What the session's task has to know of its outbox.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Status {
+    pub(crate) standing: Standing,
+    pub(crate) is_empty: bool,
+    /// The kernel's buffer is full: wait for room, then [`Outbox::resume`].
+    pub(crate) is_full: bool,
+}
+
+/// Whether frames are still taken, and if not, why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Open,
+    /// The session ends; what waits is still sent.
+    Shut,
+    /// More than the limit was waiting. What waited is gone.
+    Overflowed,
+    /// The connection failed. What waited is gone.
+    Failed,
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// It is on its way or waits for it.
+    Taken,
+    /// As before; the sweep has to come by.
+    TakenDirty,
+    /// A volatile frame that could not be sent now, or the session has ended.
+    Dropped,
+}
+
+impl Outbox {
+    pub(crate) fn polling() -> Arc<Self> {
+        Self::new(Way::Poll { is_waited_for: false })
+    }
+
+    pub(crate) fn streaming(stream: OwnedWriteHalf) -> Arc<Self> {
+        Self::new(Way::Stream { stream, is_full: false })
+    }
+
+    fn new(way: Way) -> Arc<Self> {
+        let queue = Queue {
+            frames: VecDeque::new(),
+            bytes: 0,
+            written: 0,
+            unswept: 0,
+            way,
+            dirty: false,
+            standing: Standing::Open,
+        };
+        Arc::new(Self { queue: Mutex::new(queue), changed: Notify::new() })
+    }
+
+    /// Queues a frame of the session itself; [`Outbox::flush`] sends it.
+    pub(crate) fn push(&self, frame: Frame, bytes_max: usize) -> Pushed {
+        let mut queue = self.queue.lock();
+        let pushed = queue.push(frame, bytes_max);
+        if queue.standing == Standing::Overflowed {
+            self.changed.notify_one();
+        }
+        pushed
+    }
+
+    /// Queues frames that belong together: nothing gets between them, and all or none are queued.
+    pub(crate) fn push_all(&self, frames: Vec<Frame>, bytes_max: usize) -> Pushed {
+        let mut queue = self.queue.lock();
+        let mut pushed = Pushed::Taken;
+        for frame in frames {
+            pushed = queue.push(frame, bytes_max);
+        }
+        if queue.standing == Standing::Overflowed {
+            self.changed.notify_one();
+        }
+        pushed
+    }
+
+    /// Sends what waits, as far as the kernel takes it, or tells the pending poll.
+    pub(crate) fn flush(&self) {
+        let mut queue = self.queue.lock();
+        if queue.flush() {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Queues an event's frame and sends it at once if nothing waits before it.
+    pub(crate) fn send(&self, frame: &Frame, volatile: bool, bytes_max: usize) -> Pushed {
+        let mut queue = self.queue.lock();
+        if volatile && !queue.is_ready() {
+            return Pushed::Dropped;
+        }
+        let pushed = queue.push(frame.clone(), bytes_max);
+        if queue.flush() || queue.standing == Standing::Overflowed {
+            self.changed.notify_one();
+        }
+        pushed
+    }
+
+    /// Queues an event's frame for the sweep.
+    pub(super) fn put(&self, frame: &Frame, volatile: bool, bytes_max: usize) -> Pushed {
+        let mut queue = self.queue.lock();
+        if volatile && !queue.is_ready() {
+            return Pushed::Dropped;
+        }
+        let pushed = queue.push(frame.clone(), bytes_max);
+        if queue.standing == Standing::Overflowed {
+            self.changed.notify_one();
+        }
+        if pushed == Pushed::Dropped {
+            return pushed;
+        }
+        queue.unswept += frame.len();
+        if std::mem::replace(&mut queue.dirty, true) { Pushed::Taken } else { Pushed::TakenDirty }
+    }
+
+    /// The sweep comes by. Returns how many bytes it had been called for.
+    pub(super) fn sweep(&self) -> usize {
+        let mut queue = self.queue.lock();
+        queue.dirty = false;
+        if queue.flush() {
+            self.changed.notify_one();
+        }
+        std::mem::take(&mut queue.unswept)
+    }
+
+    /// What waits as the body of a poll, or `None` if nothing does and the poll has to wait.
+    pub(crate) fn take_payload(&self) -> Option<Vec<u8>> {
+        let mut queue = self.queue.lock();
+        let is_empty = queue.frames.is_empty();
+        match &mut queue.way {
+            Way::Poll { is_waited_for } => *is_waited_for = is_empty,
+            Way::Stream { .. } => return None,
+        }
+        let frames = std::mem::take(&mut queue.frames);
+        let capacity = queue.bytes + frames.len();
+        queue.bytes = 0;
+        drop(queue);
+        if frames.is_empty() {
+            return None;
+        }
+        let mut body = Vec::with_capacity(capacity);
+        for frame in frames {
+            if !body.is_empty() {
+                body.push(SEPARATOR);
+            }
+            match frame.opcode() {
+                Opcode::Binary => push_base64(&frame.payload(), &mut body),
+                _ => body.extend_from_slice(&frame.payload()),
+            }
+        }
+        Some(body)
+    }
+
+    /// From now on frames leave by this stream, those that wait first.
+    pub(crate) fn upgrade(&self, stream: OwnedWriteHalf) {
+        let mut queue = self.queue.lock();
+        queue.way = Way::Stream { stream, is_full: false };
+        queue.flush();
+        drop(queue);
+        // The pending poll has to end.
+        self.changed.notify_waiters();
+    }
+
+    /// Wakes the pending poll to look at its session.
+    pub(crate) fn nudge(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Takes no more frames; `last` is the last to be sent.
+    pub(crate) fn shut(&self, last: Option<Frame>) {
+        let mut queue = self.queue.lock();
+        if queue.standing != Standing::Open {
+            return;
+        }
+        if let Some(frame) = last {
+            queue.bytes += frame.len();
+            queue.frames.push_back(frame);
+        }
+        queue.standing = Standing::Shut;
+        queue.flush();
+        drop(queue);
+        // Whoever waits, task or poll, has to see it; one that comes later looks before it waits.
+        self.changed.notify_waiters();
+        self.changed.notify_one();
+    }
+
+    /// Lets the connection go. What waits is lost.
+    pub(crate) fn abandon(&self) {
+        let mut queue = self.queue.lock();
+        queue.give_up(Standing::Failed);
+        queue.way = Way::Poll { is_waited_for: false };
+        drop(queue);
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let queue = self.queue.lock();
+        Status {
+            standing: queue.standing,
+            is_empty: queue.frames.is_empty(),
+            is_full: matches!(queue.way, Way::Stream { is_full: true, .. }),
+        }
+    }
+
+    /// The kernel has room again.
+    pub(crate) fn resume(&self) {
+        let mut queue = self.queue.lock();
+        if let Way::Stream { is_full, .. } = &mut queue.way {
+            *is_full = false;
+        }
+        queue.flush();
+    }
+
+    /// Resolves when a poll can be answered, the kernel's buffer is full, or the session ends.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+}
+
+impl Queue {
+    fn push(&mut self, frame: Frame, bytes_max: usize) -> Pushed {
+        if self.standing != Standing::Open {
+            return Pushed::Dropped;
+        }
+        if self.bytes + frame.len() > bytes_max {
+            self.give_up(Standing::Overflowed);
+            return Pushed::Dropped;
+        }
+        self.bytes += frame.len();
+        self.frames.push_back(frame);
+        Pushed::Taken
+    }
+
+    /// Whether a frame pushed now would leave at once.
+    fn is_ready(&self) -> bool {
+        let is_open =
+            matches!(self.way, Way::Stream { is_full: false, .. } | Way::Poll { is_waited_for: true });
+        is_open && self.frames.is_empty()
+    }
+
+    /// Writes what waits. Returns whether somebody has to be told.
+    fn flush(&mut self) -> bool {
+        match &mut self.way {
+            Way::Poll { .. } => return !self.frames.is_empty(),
+            Way::Stream { is_full: true, .. } => return false,
+            Way::Stream { .. } => {}
+        }
+        match self.write() {
+            Ok(()) => false,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if let Way::Stream { is_full, .. } = &mut self.way {
+                    *is_full = true;
+                }
+                true
+            }
+            Err(_) => {
+                self.give_up(Standing::Failed);
+                true
+            }
+        }
+    }
+
+    fn write(&mut self) -> std::io::Result<()> {
+        let Way::Stream { stream, .. } = &self.way else { return Ok(()) };
+        while let Some(first) = self.frames.front() {
+            let first = &first.as_bytes()[self.written..];
+            let taken = if self.frames.len() == 1 {
+                stream.try_write(first)?
+            } else {
+                let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
+                slices[0] = IoSlice::new(first);
+                let mut count = 1;
+                for (slice, frame) in slices[1..].iter_mut().zip(self.frames.iter().skip(1)) {
+                    *slice = IoSlice::new(frame.as_bytes());
+                    count += 1;
+                }
+                stream.try_write_vectored(&slices[..count])?
+            };
+            advance(&mut self.frames, &mut self.written, &mut self.bytes, taken);
+        }
+        // A queue that was long once must not stay large for the life of the socket.
+        if self.frames.capacity() > 8 {
+            self.frames = VecDeque::new();
+        }
+        Ok(())
+    }
+
+    fn give_up(&mut self, standing: Standing) {
+        self.standing = standing;
+        self.frames = VecDeque::new();
+        self.bytes = 0;
+        self.written = 0;
+    }
+}
+
+/// Forgets what the kernel has taken.
+fn advance(frames: &mut VecDeque<Frame>, written: &mut usize, bytes: &mut usize, mut taken: usize) {
+    while let Some(first) = frames.front() {
+        let left = first.len() - *written;
+        if taken < left {
+            *written += taken;
+            return;
+        }
+        taken -= left;
+        *bytes -= first.len();
+        *written = 0;
+        frames.pop_front();
+    }
+}

@@ -1,0 +1,240 @@
+//! A Socket.IO socket: one client in one namespace, and the handle by which an embedder speaks to it.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use idae_socket_protocol::Sid;
+use idae_socket_protocol::socketio::{self, Args};
+use idae_socket_protocol::websocket::Frame;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::{Session, Sockets, control, now};
+use crate::auth::Identity;
+use crate::hub::{SocketKey, TooManyRooms};
+
+/// What is known of a client before it says anything.
+#[derive(Debug, Clone)]
+pub struct Handshake {
+    address: IpAddr,
+    /// Binary messages go out as base64 text.
+    pub(super) text_only: bool,
+}
+
+impl Handshake {
+    pub(super) const fn new(address: IpAddr, text_only: bool) -> Self {
+        Self { address, text_only }
+    }
+
+    /// The address of the peer that opened the session.
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+}
+
+/// One client in one namespace.
+pub(crate) struct Client {
+    pub(super) sid: Sid,
+    pub(super) namespace: Box<str>,
+    pub(super) key: SocketKey,
+    pub(super) identity: Identity,
+    pub(super) acks: Acks,
+    /// Handlers of an embedder that run for this client.
+    pub(super) running: AtomicUsize,
+    session: Weak<Session>,
+}
+
+impl Client {
+    pub(super) fn new(
+        session: &Arc<Session>,
+        sid: Sid,
+        namespace: &str,
+        key: SocketKey,
+        identity: Identity,
+    ) -> Self {
+        Self {
+            sid,
+            namespace: namespace.into(),
+            key,
+            identity,
+            acks: Acks::default(),
+            running: AtomicUsize::new(0),
+            session: Arc::downgrade(session),
+        }
+    }
+
+    /// Queues a packet and its attachments, and sends them.
+    pub(super) fn send(&self, sockets: &Sockets, text: &str, args: &Args<'_>) {
+        if let Some(session) = self.session.upgrade() {
+            push(&session, sockets, text, args);
+            session.outbox.flush();
+        }
+    }
+}
+
+/// Queues a packet and its attachments.
+pub(super) fn push(session: &Session, sockets: &Sockets, text: &str, args: &Args<'_>) {
+    let bytes_max = sockets.hub.limits().outbox_bytes_max;
+    if args.attachments().is_empty() {
+        session.outbox.push(Frame::text(text), bytes_max);
+    } else {
+        let attachments = args.attachments().iter().map(|bytes| session.binary(bytes));
+        session.outbox.push_all(std::iter::once(Frame::text(text)).chain(attachments).collect(), bytes_max);
+    }
+}
+
+/// Events of the server that a client was asked to acknowledge.
+#[derive(Default)]
+pub(crate) struct Acks {
+    next: AtomicU64,
+    /// Boxed, because most sockets are never asked.
+    pending: Mutex<Option<Box<Pending>>>,
+}
+
+type Pending = HashMap<u64, oneshot::Sender<Args<'static>>>;
+
+impl Acks {
+    /// The client has answered. An answer nobody waits for is ignored.
+    pub(super) fn resolve(&self, id: u64, args: Args<'static>) {
+        let waiting = self.pending.lock().as_mut().and_then(|pending| pending.remove(&id));
+        if let Some(waiting) = waiting {
+            // Whoever asked may have stopped waiting; that is no error.
+            let _ = waiting.send(args);
+        }
+    }
+
+    /// Nobody will answer any more.
+    pub(super) fn fail_all(&self) {
+        self.pending.lock().take();
+    }
+
+    fn expect(&self, pending_max: usize) -> Result<(u64, oneshot::Receiver<Args<'static>>), EmitError> {
+        let (answer, answered) = oneshot::channel();
+        let mut pending = self.pending.lock();
+        let pending = pending.get_or_insert_default();
+        if pending.len() >= pending_max {
+            return Err(EmitError::TooManyPending);
+        }
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        pending.insert(id, answer);
+        Ok((id, answered))
+    }
+
+    fn forget(&self, id: u64) {
+        if let Some(pending) = self.pending.lock().as_mut() {
+            pending.remove(&id);
+        }
+    }
+}
+
+/// Why a client's answer did not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EmitError {
+    /// It took longer than the caller wanted to wait.
+    #[error("the client did not answer in time")]
+    TimedOut,
+    /// The client is gone.
+    #[error("the client has disconnected")]
+    Disconnected,
+    /// The socket has `socket.pending_acks_max` unanswered events already.
+    #[error("too many events wait for this client's answer")]
+    TooManyPending,
+}
+
+/// A handle to a connected client in one namespace. Clones speak for the same client; a handle
+/// that outlives its client does nothing.
+#[derive(Clone)]
+pub struct Socket {
+    client: Arc<Client>,
+    sockets: Arc<Sockets>,
+}
+
+impl Socket {
+    pub(super) fn new(client: &Arc<Client>, sockets: &Arc<Sockets>) -> Self {
+        Self { client: Arc::clone(client), sockets: Arc::clone(sockets) }
+    }
+
+    /// The socket's id, as the client knows it.
+    pub fn id(&self) -> String {
+        self.client.sid.to_string()
+    }
+
+    /// The namespace, `/` unless the client chose another.
+    pub fn namespace(&self) -> &str {
+        &self.client.namespace
+    }
+
+    /// Who the socket belongs to.
+    pub fn identity(&self) -> &Identity {
+        &self.client.identity
+    }
+
+    /// The peer's address, or `None` once it is gone.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.client.session.upgrade().map(|session| session.handshake.address())
+    }
+
+    /// The rooms the socket is in.
+    pub fn rooms(&self) -> Vec<String> {
+        self.sockets.hub.rooms(self.client.key)
+    }
+
+    /// Puts the socket into a room, whatever the rules say. Returns `false` when it is in
+    /// `socket.rooms_max` rooms already.
+    pub fn join(&self, room: &str) -> bool {
+        self.sockets.hub.join(self.client.key, &[room]) != Err(TooManyRooms)
+    }
+
+    /// Takes the socket out of a room.
+    pub fn leave(&self, room: &str) {
+        self.sockets.hub.part(self.client.key, &[room]);
+    }
+
+    /// Sends an event to this client alone.
+    pub fn emit(&self, event: &str, args: &Args<'_>) {
+        let text = socketio::event(&self.client.namespace, None, event, args);
+        self.client.send(&self.sockets, &text, args);
+    }
+
+    /// Sends an event and waits for the client's answer.
+    ///
+    /// # Errors
+    /// The client does not answer within `timeout`, is gone, or owes too many answers already.
+    pub async fn emit_with_ack(
+        &self,
+        event: &str,
+        args: &Args<'_>,
+        timeout: Duration,
+    ) -> Result<Args<'static>, EmitError> {
+        let (id, answered) = self.client.acks.expect(self.sockets.settings.pending_acks_max)?;
+        let text = socketio::event(&self.client.namespace, Some(id), event, args);
+        self.client.send(&self.sockets, &text, args);
+        match tokio::time::timeout(timeout, answered).await {
+            Ok(Ok(args)) => Ok(args),
+            Ok(Err(_)) => Err(EmitError::Disconnected),
+            Err(_) => {
+                self.client.acks.forget(id);
+                Err(EmitError::TimedOut)
+            }
+        }
+    }
+
+    /// Takes the client out of every namespace and closes its connection. It stays away, as after
+    /// [`Socket::disconnect`].
+    pub fn close(&self) {
+        if let Some(session) = self.client.session.upgrade() {
+            session.dismiss(&self.sockets);
+        }
+    }
+
+    /// Takes the client out of the namespace; it sees `io server disconnect` and stays away.
+    pub fn disconnect(&self) {
+        let Some(session) = self.client.session.upgrade() else { return };
+        let Some(client) = session.kick(&self.client.namespace, now()) else { return };
+        control::left(&self.sockets, &client, "server namespace disconnect");
+        client.send(&self.sockets, &socketio::disconnect(&client.namespace), &Args::none());
+    }
+}

@@ -1,0 +1,275 @@
+//! The HTTP front of an endpoint: which request means what, in the order the protocol checks it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, ORIGIN,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use idae_socket_protocol::engineio::{self, Refusal, Transport};
+use idae_socket_protocol::websocket::handshake;
+
+use super::client::Handshake;
+use super::websocket::Upgrade;
+use super::{Endpoint, Session, Sockets, browser, now, polling};
+use crate::hub::Outbox;
+use crate::rules::Cors;
+
+/// What the listener does with a request.
+pub(crate) enum Answer {
+    Reply(Response<Full<Bytes>>),
+    /// Sends the response, takes the connection out of HTTP and hands it over.
+    Upgrade(Response<Full<Bytes>>, Upgrade),
+}
+
+/// A refusal with the text that goes with it, if that is not the standard one.
+struct Refused {
+    refusal: Refusal,
+    message: Option<String>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, message: None }
+    }
+}
+
+impl Sockets {
+    /// Serves a request to an endpoint's path.
+    pub(crate) async fn handle(
+        self: &Arc<Self>,
+        endpoint: &Arc<Endpoint>,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        shard: usize,
+    ) -> Answer {
+        let is_upgrade = has_token(request.headers(), UPGRADE, "websocket");
+        let cors = self.settings.origins.judge(request.headers().get(ORIGIN));
+        let asked_headers = request.headers().get(http::header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+        let is_preflight = request.method() == Method::OPTIONS;
+        let answer = match &cors {
+            Cors::Refused => Err(Refused {
+                refusal: Refusal::Forbidden,
+                message: Some(
+                    "This origin is not allowed; the setting socket.cors_origins lists those that are".into(),
+                ),
+            }),
+            Cors::Allowed(_) if is_preflight && !is_upgrade => Ok(Answer::Reply(preflight(asked_headers))),
+            Cors::Allowed(_) => self.route(endpoint, request, is_upgrade, peer, shard).await,
+        };
+        let mut answer = answer.unwrap_or_else(|refused| {
+            tracing::debug!(remote = %peer, code = refused.refusal.code(), "Engine.IO request refused");
+            Answer::Reply(if is_upgrade { refused.on_upgrade() } else { refused.on_polling() })
+        });
+        let (Answer::Reply(response) | Answer::Upgrade(response, _)) = &mut answer;
+        cors.write(response.headers_mut());
+        answer
+    }
+
+    async fn route(
+        self: &Arc<Self>,
+        endpoint: &Arc<Endpoint>,
+        http: Request<Incoming>,
+        is_upgrade: bool,
+        peer: IpAddr,
+        shard: usize,
+    ) -> Result<Answer, Refused> {
+        if let Some(name) = http.uri().path().strip_prefix(&endpoint.path)
+            && *http.method() == Method::GET
+            && !is_upgrade
+            && let Some(file) =
+                browser::file(name, http.headers(), has_token(http.headers(), ACCEPT_ENCODING, "gzip"))
+        {
+            return Ok(Answer::Reply(file));
+        }
+        let request = engineio::Request::parse(http.uri().query().unwrap_or_default())?;
+        let offered = match request.transport {
+            Transport::Polling => self.settings.transports.polling,
+            Transport::Websocket => self.settings.transports.websocket,
+        };
+        if !offered {
+            return Err(Refusal::UnknownTransport.into());
+        }
+        let session = match &request.sid {
+            Some(sid) => Some(self.session_for(endpoint, sid).ok_or(Refusal::UnknownSid)?),
+            None => None,
+        };
+        let over_websocket = request.transport == Transport::Websocket;
+        match session {
+            Some(_) if !request.version_4 || over_websocket != is_upgrade => Err(Refusal::BadRequest.into()),
+            Some(session) if is_upgrade => {
+                let response = switch_protocols(http.method(), http.headers())?;
+                Ok(upgrade(response, |sockets| Upgrade::probe(sockets, session), self))
+            }
+            Some(session) if session.transport() != Transport::Polling => Err(Refusal::BadRequest.into()),
+            Some(session) => Ok(Answer::Reply(self.poll(&session, http).await?)),
+            None if http.method() != Method::GET => Err(Refusal::BadHandshakeMethod.into()),
+            None if over_websocket != is_upgrade => Err(Refusal::BadRequest.into()),
+            None if !request.version_4 => Err(Refusal::UnsupportedVersion.into()),
+            None if let Some(reason) = self.closed() => {
+                Err(Refused { refusal: Refusal::Forbidden, message: Some(reason.into()) })
+            }
+            None if is_upgrade => {
+                let response = switch_protocols(http.method(), http.headers())?;
+                let (endpoint, handshake) = (Arc::clone(endpoint), Handshake::new(peer, request.text_only));
+                Ok(upgrade(response, |sockets| Upgrade::open(sockets, endpoint, handshake, shard), self))
+            }
+            None => {
+                let outbox = Outbox::polling();
+                let handshake = Handshake::new(peer, request.text_only);
+                let session = self.open(endpoint, shard, Transport::Polling, outbox, handshake);
+                let body = session.outbox.take_payload().unwrap_or_default();
+                Ok(Answer::Reply(payload(body, http.headers())))
+            }
+        }
+    }
+
+    /// The session of an id, brought up to the present: what timed out does not exist any more.
+    fn session_for(&self, endpoint: &Arc<Endpoint>, sid: &str) -> Option<Arc<Session>> {
+        let session = self.find(sid).filter(|session| Arc::ptr_eq(&session.endpoint, endpoint))?;
+        session.tick(self, now());
+        self.find(sid)
+    }
+
+    async fn poll(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        http: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Refused> {
+        match *http.method() {
+            Method::GET => {
+                let headers = http.headers().clone();
+                Ok(match polling::get(self, session).await? {
+                    Some(body) => payload(body, &headers),
+                    None => empty(StatusCode::BAD_REQUEST),
+                })
+            }
+            Method::POST => Ok(match polling::post(self, session, http).await? {
+                polling::Posted::Taken => {
+                    let mut response = Response::new(Full::from("ok"));
+                    let headers = response.headers_mut();
+                    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+                    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                    response
+                }
+                polling::Posted::Refused(status) => empty(status),
+            }),
+            _ => {
+                let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
+                Ok(response)
+            }
+        }
+    }
+}
+
+impl Refused {
+    fn on_polling(&self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::from(self.refusal.body(self.message.as_deref())));
+        *response.status_mut() =
+            StatusCode::from_u16(self.refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
+
+    /// WebSocket clients show the bare text at best, and the reference answers 400 to everything.
+    fn on_upgrade(&self) -> Response<Full<Bytes>> {
+        let text = self.message.clone().unwrap_or_else(|| self.refusal.to_string());
+        let mut response = Response::new(Full::from(text));
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
+}
+
+fn upgrade(
+    response: Result<Response<Full<Bytes>>, Response<Full<Bytes>>>,
+    make: impl FnOnce(Arc<Sockets>) -> Upgrade,
+    sockets: &Arc<Sockets>,
+) -> Answer {
+    match response {
+        Ok(response) => Answer::Upgrade(response, make(Arc::clone(sockets))),
+        Err(response) => Answer::Reply(response),
+    }
+}
+
+/// The 101, or what is wrong with the WebSocket handshake (RFC 6455 §4.2).
+#[allow(clippy::type_complexity, reason = "three outcomes, each told to the client in another way")]
+fn switch_protocols(
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Result<Response<Full<Bytes>>, Response<Full<Bytes>>>, Refused> {
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let mut response = empty(StatusCode::UPGRADE_REQUIRED);
+        response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return Ok(Err(response));
+    }
+    let key = headers.get(SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok());
+    let key = key.filter(|key| handshake::is_valid_key(key)).ok_or(Refusal::BadRequest)?;
+    if method != Method::GET || !has_token(headers, CONNECTION, "upgrade") {
+        return Err(Refusal::BadRequest.into());
+    }
+    let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
+    let accept = HeaderValue::try_from(handshake::accept_key(key)).map_err(|_| Refusal::BadRequest)?;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    Ok(Ok(response))
+}
+
+/// A poll's body, compressed when that is wanted and worth it.
+fn payload(body: Vec<u8>, request: &HeaderMap) -> Response<Full<Bytes>> {
+    let gzip = body.len() >= polling::GZIP_BYTES_MIN && has_token(request, ACCEPT_ENCODING, "gzip");
+    let (body, is_compressed) = match gzip.then(|| polling::gzip(&body)).flatten() {
+        Some(compressed) => (compressed, true),
+        None => (body, false),
+    };
+    let mut response = Response::new(Full::from(body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if is_compressed {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+fn preflight(asked_headers: Option<HeaderValue>) -> Response<Full<Bytes>> {
+    use http::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, CONTENT_LENGTH, VARY};
+    let mut response = empty(StatusCode::NO_CONTENT);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,HEAD,PUT,PATCH,POST,DELETE"));
+    if let Some(asked) = asked_headers {
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked);
+        headers.append(VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
+    }
+    response
+}
+
+fn empty(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}
+
+/// Whether a header's list holds a token. Weights (`gzip;q=0.5`) are passed over, `q=0` excludes.
+fn has_token(headers: &HeaderMap, name: http::HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|item| {
+            let (item, weight) = item.split_once(';').unwrap_or((item, ""));
+            item.trim().eq_ignore_ascii_case(token)
+                && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
+        })
+}

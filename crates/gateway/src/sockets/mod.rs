@@ -1,0 +1,160 @@
+//! The side of the clients: Engine.IO sessions over polling, WebSocket and the upgrade between
+//! them, and on top of each session a Socket.IO connection.
+//!
+//! A session is a value in the table of its shard. Over WebSocket one task reads for it; over
+//! polling there is no task at all, only requests that come and go. What it sends waits in its
+//! outbox, whoever put it there. One clock per shard looks after heartbeats and time limits.
+//!
+//! Invariants
+//! * Whatever a client sends closes at most its own connection.
+//! * Nothing is parked for an idle session: no buffer, no timer, no second task.
+//! * The lock of a session's state is not held while an embedder's code runs.
+
+mod browser;
+mod client;
+mod clock;
+mod control;
+mod endpoint;
+mod http;
+mod polling;
+mod session;
+mod table;
+mod websocket;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use idae_socket_protocol::engineio::{CloseReason, Transport};
+use idae_socket_protocol::websocket::Frame;
+use idae_socket_protocol::{engineio, socketio};
+
+pub use client::{EmitError, Handshake, Socket};
+pub use control::IntoAck;
+pub(crate) use control::{Answering, Handlers};
+pub use endpoint::RawSocket;
+pub(crate) use endpoint::{Application, Endpoint, RawHandler};
+pub(crate) use http::Answer;
+pub(crate) use session::Session;
+use table::Table;
+pub(crate) use websocket::Upgrade;
+
+use crate::hub::{self, Hub, Outbox};
+use crate::rules::{EventNames, Origins, Patterns};
+
+/// What the sockets of a gateway may do and use.
+pub(crate) struct Settings {
+    pub(crate) transports: Transports,
+    /// Sessions at the same time. A polling session has no connection that would be counted.
+    pub(crate) sessions_max: usize,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) connection: socketio::Limits,
+    /// Bytes of a room's name.
+    pub(crate) room_bytes_max: usize,
+    /// Acknowledgements the gateway waits for, and handlers that run, per socket.
+    pub(crate) pending_acks_max: usize,
+    pub(crate) namespaces: Patterns,
+    pub(crate) events: EventNames,
+    pub(crate) origins: Origins,
+}
+
+/// Which transports are offered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Transports {
+    pub(crate) polling: bool,
+    pub(crate) websocket: bool,
+}
+
+/// Every session of the gateway.
+pub(crate) struct Sockets {
+    pub(crate) settings: Settings,
+    pub(crate) hub: Arc<Hub>,
+    endpoints: Vec<Arc<Endpoint>>,
+    handlers: Handlers,
+    shards: Box<[Table]>,
+    is_draining: AtomicBool,
+}
+
+impl Sockets {
+    pub(crate) fn new(
+        settings: Settings,
+        hub: Arc<Hub>,
+        endpoints: Vec<Endpoint>,
+        handlers: Handlers,
+        threads: &[tokio::runtime::Handle],
+    ) -> Self {
+        Self {
+            settings,
+            hub,
+            endpoints: endpoints.into_iter().map(Arc::new).collect(),
+            handlers,
+            shards: threads.iter().cloned().map(Table::new).collect(),
+            is_draining: AtomicBool::new(false),
+        }
+    }
+
+    /// The endpoint that a request's path belongs to.
+    pub(crate) fn endpoint(&self, path: &str) -> Option<&Arc<Endpoint>> {
+        self.endpoints.iter().find(|endpoint| path.starts_with(&endpoint.path))
+    }
+
+    /// Runs the clock of a shard for ever; one task on the shard's thread.
+    pub(crate) async fn run_clock(self: &Arc<Self>, shard: usize) {
+        clock::run(self, shard).await;
+    }
+
+    /// Ends every session and opens no more: clients see `transport close` and come back, to
+    /// whoever listens then.
+    pub(crate) fn close_all(&self, reason: CloseReason) {
+        self.is_draining.store(true, Ordering::Relaxed);
+        for shard in &self.shards {
+            for session in shard.all() {
+                session.finish(self, reason);
+            }
+        }
+    }
+
+    /// Opens a session in the table of a shard.
+    fn open(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        shard: usize,
+        transport: Transport,
+        outbox: Arc<Outbox>,
+        handshake: Handshake,
+    ) -> Arc<Session> {
+        let now = now();
+        let sid = hub::new_sid(shard);
+        let open = Frame::text(&engineio::open_packet(&sid, transport, &endpoint.settings));
+        outbox.push(open, self.hub.limits().outbox_bytes_max);
+        let session = Session::open(self, endpoint, sid, transport, outbox, handshake, now);
+        let deadline = session.deadline();
+        self.shards[shard].insert(Arc::clone(&session), deadline);
+        session
+    }
+
+    /// Why no session can be opened, if that is so.
+    fn closed(&self) -> Option<&'static str> {
+        if self.is_draining.load(Ordering::Relaxed) {
+            return Some("The gateway is stopping; come back in a moment");
+        }
+        let sessions: usize = self.shards.iter().map(Table::len).sum();
+        (sessions >= self.settings.sessions_max)
+            .then_some("Too many sessions; the setting socket.connections_max limits them")
+    }
+
+    /// The session of an id, in whichever shard the id says.
+    fn find(&self, sid: &str) -> Option<Arc<Session>> {
+        let sid = idae_socket_protocol::Sid::parse(sid)?;
+        self.shards.get(hub::shard_of(&sid))?.find(&sid)
+    }
+
+    fn shard(&self, session: &Session) -> &Table {
+        &self.shards[hub::shard_of(&session.sid) % self.shards.len()]
+    }
+}
+
+/// The one place where the sockets read the clock.
+fn now() -> Instant {
+    Instant::now()
+}

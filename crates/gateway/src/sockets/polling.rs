@@ -1,0 +1,161 @@
+//! HTTP long polling: a GET takes what waits for the client, a POST brings what it sends.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::CONTENT_TYPE;
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use idae_socket_protocol::engineio::{CloseReason, Payload, Refusal, Transport};
+use tokio::time::timeout;
+
+use super::session::{Method, Unfit};
+use super::{Session, Sockets, now};
+use crate::body::{self, BodyError};
+use crate::hub::Standing;
+
+/// Smaller bodies are not worth compressing, as in engine.io.
+pub(super) const GZIP_BYTES_MIN: usize = 1024;
+
+/// How long a poll that arrives during an upgrade is held. Long enough that a client that polls
+/// on does not spin, short enough that one that waits for it loses nothing.
+const HURRIED_POLL: Duration = Duration::from_millis(50);
+
+/// What became of a POST.
+pub(super) enum Posted {
+    Taken,
+    Refused(StatusCode),
+}
+
+/// Waits until something can be sent. `None`: a second poll at a time, for which the session was
+/// closed.
+pub(super) async fn get(sockets: &Arc<Sockets>, session: &Arc<Session>) -> Result<Option<Vec<u8>>, Refusal> {
+    match session.begin(sockets, Method::Poll) {
+        Ok(()) => {}
+        Err(Unfit::Concurrent) => return Ok(None),
+        Err(Unfit::OtherTransport) => return Err(Refusal::BadRequest),
+        Err(Unfit::Ended) => {
+            // The session waited for this poll, to give it its last packets.
+            sockets.shard(session).remove(&session.sid);
+            return session.outbox.take_payload().map(Some).ok_or(Refusal::UnknownSid);
+        }
+    }
+    let mut request = Pending { sockets, session, method: Method::Poll, is_answered: false };
+    let body = wait(session).await;
+    request.is_answered = true;
+    if session.ended().is_some() {
+        sockets.shard(session).remove(&session.sid);
+    }
+    body.map(Some).ok_or(Refusal::UnknownSid)
+}
+
+async fn wait(session: &Session) -> Option<Vec<u8>> {
+    let mut has_waited = false;
+    loop {
+        let changed = session.outbox.changed();
+        tokio::pin!(changed);
+        // Listening before looking, so that nothing is missed in between.
+        changed.as_mut().enable();
+        if session.transport() != Transport::Polling {
+            return Some(b"6".to_vec());
+        }
+        if let Some(body) = session.outbox.take_payload() {
+            return Some(body);
+        }
+        if session.outbox.status().standing != Standing::Open {
+            return None;
+        }
+        if !session.hurries_polls() {
+            changed.await;
+            has_waited = true;
+            continue;
+        }
+        if has_waited || timeout(HURRIED_POLL, changed).await.is_err() {
+            return Some(b"6".to_vec());
+        }
+    }
+}
+
+/// Reads a body and hands its packets to the session.
+pub(super) async fn post(
+    sockets: &Arc<Sockets>,
+    session: &Arc<Session>,
+    http: Request<Incoming>,
+) -> Result<Posted, Refusal> {
+    match session.begin(sockets, Method::Post) {
+        Ok(()) => {}
+        Err(Unfit::Concurrent) => return Ok(Posted::Refused(StatusCode::BAD_REQUEST)),
+        Err(Unfit::OtherTransport) => return Err(Refusal::BadRequest),
+        Err(Unfit::Ended) => return Err(Refusal::UnknownSid),
+    }
+    let mut request = Pending { sockets, session, method: Method::Post, is_answered: false };
+    if http.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream") {
+        session.close(sockets, CloseReason::TransportError);
+        return Ok(Posted::Refused(StatusCode::BAD_REQUEST));
+    }
+    let bytes_max = session.endpoint.settings.payload_bytes_max;
+    let body = match body::read(http.into_body(), bytes_max).await {
+        Ok(body) => body,
+        Err(BodyError::TooLarge) => {
+            request.is_answered = true;
+            return Ok(Posted::Refused(StatusCode::PAYLOAD_TOO_LARGE));
+        }
+        Err(BodyError::TooSlow) => {
+            session.close(sockets, CloseReason::TransportError);
+            return Ok(Posted::Refused(StatusCode::REQUEST_TIMEOUT));
+        }
+        Err(BodyError::Broken) => return Ok(Posted::Refused(StatusCode::BAD_REQUEST)),
+    };
+    request.is_answered = true;
+    let taken = take(sockets, session, &body);
+    session.outbox.flush();
+    Ok(match taken {
+        Ok(()) | Err(CloseReason::TransportClose) => Posted::Taken,
+        Err(_) => Posted::Refused(StatusCode::BAD_REQUEST),
+    })
+}
+
+fn take(sockets: &Arc<Sockets>, session: &Arc<Session>, body: &[u8]) -> Result<(), CloseReason> {
+    let Ok(text) = std::str::from_utf8(body) else {
+        session.close(sockets, CloseReason::ParseError);
+        return Err(CloseReason::ParseError);
+    };
+    let now = now();
+    for packet in Payload::new(text) {
+        match packet {
+            Ok(packet) => session.receive(sockets, packet, now)?,
+            Err(_) => {
+                session.close(sockets, CloseReason::ParseError);
+                return Err(CloseReason::ParseError);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A request that the session waits for. If it goes away unanswered, the client is gone.
+struct Pending<'a> {
+    sockets: &'a Sockets,
+    session: &'a Session,
+    method: Method,
+    is_answered: bool,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.session.done(self.method);
+        if !self.is_answered {
+            self.session.close(self.sockets, CloseReason::TransportError);
+        }
+    }
+}
+
+/// Compresses a body; `None` if that fails, which it does not in memory.
+pub(super) fn gzip(body: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 2), Compression::fast());
+    encoder.write_all(body).ok()?;
+    encoder.finish().ok()
+}

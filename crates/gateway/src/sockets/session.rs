@@ -1,0 +1,419 @@
+//! One Engine.IO session and the Socket.IO connection on top of it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use idae_socket_protocol::Sid;
+use idae_socket_protocol::engineio::{
+    self, CloseReason, Due, Message, Packet, Probe, Transport, push_base64,
+};
+use idae_socket_protocol::socketio::{self, Connection, Held, Inbound};
+use idae_socket_protocol::websocket::Frame;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
+
+use super::client::{Client, Handshake};
+use super::{Application, Endpoint, RawSocket, Sockets, control};
+use crate::hub::{Outbox, Standing};
+
+pub(crate) struct Session {
+    /// The secret by which requests find the session.
+    pub(super) sid: Sid,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) handshake: Handshake,
+    pub(crate) outbox: Arc<Outbox>,
+    state: Mutex<State>,
+}
+
+struct State {
+    engine: engineio::Session,
+    connection: Connection,
+    /// The Socket.IO sockets, one per namespace joined.
+    clients: Vec<Arc<Client>>,
+    /// Until when a first namespace has to be joined.
+    connect_by: Option<Instant>,
+    /// The alarm of the table that counts.
+    alarm: Instant,
+    /// Tells the probing connection that the session has ended or given the probe up.
+    probe: Option<Arc<Notify>>,
+    ended: Option<CloseReason>,
+}
+
+/// Why a request cannot be served by the session it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// It has ended.
+    Ended,
+    /// Its transport is another one.
+    OtherTransport,
+    /// It was closed for this request: a second one of its kind at a time.
+    Concurrent,
+}
+
+impl Session {
+    pub(super) fn open(
+        sockets: &Sockets,
+        endpoint: &Arc<Endpoint>,
+        sid: Sid,
+        transport: Transport,
+        outbox: Arc<Outbox>,
+        handshake: Handshake,
+        now: Instant,
+    ) -> Arc<Self> {
+        let engine = engineio::Session::open(transport, &endpoint.settings, now);
+        let connect_by = match endpoint.application {
+            Application::SocketIo => Some(now + sockets.settings.connect_timeout),
+            Application::Raw(_) => None,
+        };
+        let mut state = State {
+            engine,
+            connection: Connection::default(),
+            clients: Vec::new(),
+            connect_by,
+            alarm: now,
+            probe: None,
+            ended: None,
+        };
+        state.alarm = state.deadline();
+        Arc::new(Self { sid, endpoint: Arc::clone(endpoint), handshake, outbox, state: Mutex::new(state) })
+    }
+
+    /// When the session has to be looked at.
+    pub(super) fn deadline(&self) -> Instant {
+        self.state.lock().deadline()
+    }
+
+    /// Takes a packet that arrived on the session's transport. What it causes to be sent is
+    /// queued; the caller flushes the outbox when it has handed over all that arrived.
+    ///
+    /// # Errors
+    /// The session has ended, perhaps because of this packet.
+    pub(super) fn receive(
+        self: &Arc<Self>,
+        sockets: &Arc<Sockets>,
+        packet: Packet<'_>,
+        now: Instant,
+    ) -> Result<(), CloseReason> {
+        let inbound = {
+            let mut state = self.state.lock();
+            if let Some(reason) = state.ended {
+                return Err(reason);
+            }
+            let message = match state.engine.receive(packet, &self.endpoint.settings, now) {
+                Ok(Some(message)) => message,
+                Ok(None) => {
+                    // After a pong the next ping may be due before the timeout would have been.
+                    self.advance_alarm(sockets, state);
+                    return Ok(());
+                }
+                Err(reason) => {
+                    drop(state);
+                    self.close(sockets, reason);
+                    return Err(reason);
+                }
+            };
+            if let Application::Raw(handler) = &self.endpoint.application {
+                drop(state);
+                handler(&RawSocket::new(self, sockets), message);
+                return Ok(());
+            }
+            let limits = &sockets.settings.connection;
+            match message {
+                Message::Text(text) => state.connection.text(text, limits, now),
+                Message::Binary(bytes) => state.connection.binary(&bytes, limits, now),
+            }
+        };
+        match inbound {
+            Ok(Some(inbound)) => {
+                self.act(sockets, inbound);
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(violation) => {
+                tracing::debug!(remote = %self.handshake.address(), reason = %violation, "closing a connection");
+                // What the reference server calls a decoder error's reason too.
+                self.close(sockets, CloseReason::ForcedClose);
+                Err(CloseReason::ForcedClose)
+            }
+        }
+    }
+
+    fn act(self: &Arc<Self>, sockets: &Arc<Sockets>, inbound: Inbound<'_>) {
+        match inbound {
+            Inbound::Connect { namespace, auth } => control::connect(sockets, self, &namespace, auth),
+            Inbound::ConnectRefused { namespace, message } => {
+                control::refuse(sockets, self, &namespace, message, None);
+            }
+            Inbound::Event { namespace, id, name, args } => {
+                if let Some(client) = self.client(&namespace) {
+                    control::event(sockets, self, &client, id, &name, args);
+                }
+            }
+            Inbound::Ack { namespace, id, args } => {
+                if let Some(client) = self.client(&namespace) {
+                    client.acks.resolve(id, args.into_owned());
+                }
+            }
+            Inbound::Disconnect { namespace } => {
+                let client = self.state.lock().take_client(&namespace);
+                if let Some(client) = client {
+                    control::left(sockets, &client, "client namespace disconnect");
+                }
+            }
+        }
+    }
+
+    /// Queues a frame of the session itself.
+    pub(super) fn push(&self, sockets: &Sockets, frame: Frame) {
+        self.outbox.push(frame, sockets.hub.limits().outbox_bytes_max);
+    }
+
+    /// A binary message in the form that the client can take.
+    pub(super) fn binary(&self, bytes: &[u8]) -> Frame {
+        if !self.handshake.text_only {
+            return Frame::binary(bytes);
+        }
+        let mut text = Vec::new();
+        push_base64(bytes, &mut text);
+        Frame::text(std::str::from_utf8(&text).unwrap_or_default())
+    }
+
+    pub(super) fn client(&self, namespace: &str) -> Option<Arc<Client>> {
+        self.state.lock().clients.iter().find(|client| *client.namespace == *namespace).cloned()
+    }
+
+    /// The client is in a namespace. Returns what it sent there while that was being decided, or
+    /// `None` if the session has ended meanwhile.
+    pub(super) fn joined(&self, client: Arc<Client>) -> Option<Vec<Held>> {
+        let mut state = self.state.lock();
+        if state.ended.is_some() {
+            return None;
+        }
+        state.connect_by = None;
+        let held = state.connection.accept(&client.namespace);
+        state.clients.push(client);
+        Some(held)
+    }
+
+    /// The client is not let into a namespace.
+    pub(super) fn refused(&self, namespace: &str) {
+        self.state.lock().connection.refuse(namespace);
+    }
+
+    /// The server takes the client out of a namespace.
+    pub(super) fn kick(&self, namespace: &str, now: Instant) -> Option<Arc<Client>> {
+        let mut state = self.state.lock();
+        state.connection.kick(namespace, now);
+        state.take_client(namespace)
+    }
+
+    pub(super) fn ended(&self) -> Option<CloseReason> {
+        self.state.lock().ended
+    }
+
+    /// The alarm that was set for `at` has gone off.
+    pub(super) fn alarm(&self, sockets: &Sockets, at: Instant, now: Instant) {
+        if self.state.lock().alarm != at {
+            return;
+        }
+        if self.tick(sockets, now) {
+            let mut state = self.state.lock();
+            state.alarm = state.deadline();
+            let alarm = state.alarm;
+            drop(state);
+            sockets.shard(self).set_alarm(self.sid, alarm);
+        } else {
+            // Also the end of a session that waited for a last poll.
+            sockets.shard(self).remove(&self.sid);
+        }
+    }
+
+    /// Sets the alarm earlier if something is due before it.
+    fn advance_alarm(&self, sockets: &Sockets, mut state: MutexGuard<'_, State>) {
+        let deadline = state.deadline();
+        if deadline < state.alarm {
+            state.alarm = deadline;
+            drop(state);
+            sockets.shard(self).set_alarm(self.sid, deadline);
+        }
+    }
+
+    /// Does what is due. Returns whether the session goes on.
+    pub(super) fn tick(&self, sockets: &Sockets, now: Instant) -> bool {
+        loop {
+            let mut state = self.state.lock();
+            if state.ended.is_some() {
+                return false;
+            }
+            let overdue = match self.outbox.status().standing {
+                // Over WebSocket the task sees it first; a polling session has none.
+                Standing::Overflowed => Some(CloseReason::SlowConsumer),
+                _ if state.connect_by.is_some_and(|by| by <= now) => Some(CloseReason::ForcedClose),
+                _ => None,
+            };
+            if let Some(reason) = overdue {
+                drop(state);
+                self.close(sockets, reason);
+                return false;
+            }
+            match state.engine.tick(&self.endpoint.settings, now) {
+                None => return true,
+                Some(Due::Ping) => {
+                    drop(state);
+                    self.push(sockets, Frame::text("2"));
+                    self.outbox.flush();
+                }
+                Some(Due::PingTimeout) => {
+                    drop(state);
+                    self.close(sockets, CloseReason::PingTimeout);
+                    return false;
+                }
+                Some(Due::ProbeTimeout) => {
+                    if let Some(probe) = state.probe.take() {
+                        probe.notify_one();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the session at once: what breaks the protocol gets no last word.
+    pub(super) fn close(&self, sockets: &Sockets, reason: CloseReason) {
+        let last = match (self.transport(), reason) {
+            (Transport::Websocket, _) => Frame::close(None),
+            (Transport::Polling, CloseReason::TransportClose) => Frame::text("6"),
+            (Transport::Polling, _) => Frame::text("1"),
+        };
+        self.end(sockets, reason, last);
+        sockets.shard(self).remove(&self.sid);
+    }
+
+    /// Ends the session and says so: over polling the next poll still gets what waits.
+    pub(super) fn finish(&self, sockets: &Sockets, reason: CloseReason) {
+        match self.transport() {
+            Transport::Polling => self.end(sockets, reason, Frame::text("1")),
+            Transport::Websocket => self.close(sockets, reason),
+        }
+    }
+
+    /// Takes the client out of every namespace, says so for each, and ends the session.
+    pub(super) fn dismiss(&self, sockets: &Sockets) {
+        let clients = std::mem::take(&mut self.state.lock().clients);
+        for client in clients {
+            control::left(sockets, &client, "server namespace disconnect");
+            self.push(sockets, Frame::text(&socketio::disconnect(&client.namespace)));
+        }
+        self.outbox.flush();
+        self.finish(sockets, CloseReason::ForcedClose);
+    }
+
+    pub(super) fn end(&self, sockets: &Sockets, reason: CloseReason, last: Frame) {
+        let (clients, probe) = {
+            let mut state = self.state.lock();
+            if state.ended.is_some() {
+                return;
+            }
+            state.ended = Some(reason);
+            (std::mem::take(&mut state.clients), state.probe.take())
+        };
+        tracing::debug!(remote = %self.handshake.address(), %reason, "session ended");
+        for client in clients {
+            control::left(sockets, &client, &reason.to_string());
+        }
+        if let Some(probe) = probe {
+            probe.notify_one();
+        }
+        self.outbox.shut(Some(last));
+    }
+
+    pub(super) fn transport(&self) -> Transport {
+        self.state.lock().engine.transport()
+    }
+
+    /// A GET or POST arrived on polling.
+    pub(super) fn begin(&self, sockets: &Sockets, method: Method) -> Result<(), Unfit> {
+        let mut state = self.state.lock();
+        if state.engine.transport() != Transport::Polling {
+            return Err(Unfit::OtherTransport);
+        }
+        if state.ended.is_some() {
+            return Err(Unfit::Ended);
+        }
+        let begun = match method {
+            Method::Poll => state.engine.begin_poll(),
+            Method::Post => state.engine.begin_post(),
+        };
+        drop(state);
+        begun.map_err(|reason| {
+            self.close(sockets, reason);
+            Unfit::Concurrent
+        })
+    }
+
+    /// The request was answered.
+    pub(super) fn done(&self, method: Method) {
+        let mut state = self.state.lock();
+        match method {
+            Method::Poll => state.engine.end_poll(),
+            Method::Post => state.engine.end_post(),
+        }
+    }
+
+    /// Whether polls have to end, because the client waits for that to change the transport.
+    pub(super) fn hurries_polls(&self) -> bool {
+        self.state.lock().engine.hurries_polls()
+    }
+
+    /// A WebSocket has connected for this session. `None`: it is not wanted.
+    pub(super) fn begin_probe(&self, sockets: &Sockets, now: Instant) -> Option<Arc<Notify>> {
+        let mut state = self.state.lock();
+        if state.ended.is_some() || !state.engine.begin_probe(&self.endpoint.settings, now) {
+            return None;
+        }
+        let given_up = Arc::new(Notify::new());
+        state.probe = Some(Arc::clone(&given_up));
+        self.advance_alarm(sockets, state);
+        Some(given_up)
+    }
+
+    /// Takes a packet of the probing connection.
+    pub(super) fn probe(&self, packet: &Packet<'_>, now: Instant) -> Probe {
+        let mut state = self.state.lock();
+        if state.ended.is_some() {
+            return Probe::Abandoned;
+        }
+        let probe = state.engine.probe(packet, &self.endpoint.settings, now);
+        if probe != Probe::Answer {
+            state.probe = None;
+        }
+        probe
+    }
+
+    /// The probing connection is gone.
+    pub(super) fn end_probe(&self) {
+        let mut state = self.state.lock();
+        state.engine.end_probe();
+        state.probe = None;
+    }
+}
+
+/// What a polling request does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    /// GET: takes what waits.
+    Poll,
+    /// POST: brings packets.
+    Post,
+}
+
+impl State {
+    fn deadline(&self) -> Instant {
+        let engine = self.engine.deadline();
+        self.connect_by.map_or(engine, |by| by.min(engine))
+    }
+
+    fn take_client(&mut self, namespace: &str) -> Option<Arc<Client>> {
+        let at = self.clients.iter().position(|client| *client.namespace == *namespace)?;
+        Some(self.clients.swap_remove(at))
+    }
+}

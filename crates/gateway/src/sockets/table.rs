@@ -1,0 +1,84 @@
+//! The sessions of one shard, and when each has to be looked at.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hashbrown::HashMap;
+use idae_socket_protocol::Sid;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use super::Session;
+
+pub(super) struct Table {
+    /// Where the tasks of the shard run.
+    pub(super) thread: Handle,
+    sessions: Mutex<HashMap<Sid, Arc<Session>>>,
+    /// One entry per session that counts, and some that no longer do: a session says which. Moving
+    /// a deadline back costs nothing, the entry is put right when its time has come.
+    alarms: Mutex<BinaryHeap<Reverse<(Instant, Alarm)>>>,
+    /// An alarm earlier than all others was set.
+    pub(super) earlier: Notify,
+}
+
+/// An id that can stand in a heap.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Alarm([u8; Sid::BYTES]);
+
+impl Table {
+    pub(super) fn new(thread: Handle) -> Self {
+        Self { thread, sessions: Mutex::default(), alarms: Mutex::default(), earlier: Notify::new() }
+    }
+
+    pub(super) fn insert(&self, session: Arc<Session>, deadline: Instant) {
+        let sid = session.sid;
+        self.sessions.lock().insert(sid, session);
+        self.set_alarm(sid, deadline);
+    }
+
+    pub(super) fn find(&self, sid: &Sid) -> Option<Arc<Session>> {
+        self.sessions.lock().get(sid).cloned()
+    }
+
+    pub(super) fn remove(&self, sid: &Sid) {
+        self.sessions.lock().remove(sid);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.sessions.lock().len()
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Session>> {
+        self.sessions.lock().values().cloned().collect()
+    }
+
+    pub(super) fn set_alarm(&self, sid: Sid, at: Instant) {
+        let mut alarms = self.alarms.lock();
+        let is_first = alarms.peek().is_none_or(|Reverse((first, _))| at < *first);
+        alarms.push(Reverse((at, Alarm(*sid.as_bytes()))));
+        drop(alarms);
+        if is_first {
+            self.earlier.notify_one();
+        }
+    }
+
+    /// When the next alarm goes off.
+    pub(super) fn next_alarm(&self) -> Option<Instant> {
+        self.alarms.lock().peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Takes an alarm that is due, with its session if that still exists.
+    pub(super) fn due(&self, now: Instant) -> Option<(Instant, Option<Arc<Session>>)> {
+        let mut alarms = self.alarms.lock();
+        let Reverse((at, _)) = alarms.peek()?;
+        if *at > now {
+            return None;
+        }
+        let Reverse((at, Alarm(sid))) = alarms.pop()?;
+        drop(alarms);
+        Some((at, self.find(&Sid::from_bytes(sid))))
+    }
+}
