@@ -224,7 +224,8 @@ impl Problem {
         }
         let code = self.code.as_deref().map(|code| format!(", {}", printable(code))).unwrap_or_default();
         text.push_str(&format!(" ({}{code})", status.as_u16()));
-        for place in &self.errors {
+        // An empty pointer is the body as a whole, of which the detail has spoken.
+        for place in self.errors.iter().filter(|place| !place.pointer.is_empty()) {
             text.push_str(&format!("\n  {} {}", printable(&place.pointer), printable(&place.detail)));
         }
         text
@@ -308,7 +309,7 @@ mod tests {
     fn problems_read_well() {
         let problem: Problem = serde_json::from_str(
             r#"{"title":"Invalid event","detail":"no target","code":"no_target","status":422,
-                "errors":[{"pointer":"/rooms/0","detail":"empty\u001b[2J"}]}"#,
+                "errors":[{"pointer":"","detail":"no target"},{"pointer":"/rooms/0","detail":"empty\u001b[2J"}]}"#,
         )
         .unwrap();
         assert_eq!(

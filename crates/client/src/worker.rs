@@ -50,16 +50,15 @@ impl Worker {
     pub(crate) async fn run(mut self) {
         let _closing = Closing(Arc::clone(&self.shared));
         while !self.shared.is_leaving() {
-            let error = match self.attempt().await {
+            match self.attempt().await {
                 End::Closed => return,
                 End::Left(reason) => {
-                    // What is called a failure are attempts in a row; this one had succeeded.
+                    // Only attempts in a row count, and this one had succeeded.
                     self.failures = 0;
                     self.shared.left(reason);
-                    let error = Error::Disconnected(reason);
-                    self.set_disconnected_status(error.is_retryable());
+                    let (_, pause) = self.decide(Error::Disconnected(reason));
                     self.handlers.disconnected(reason);
-                    error
+                    rest(&self.shared, pause).await;
                 }
                 End::NotJoined(error) => {
                     if let Some(first) = self.first.take() {
@@ -68,49 +67,31 @@ impl Worker {
                         return;
                     }
                     self.shared.left(DisconnectReason::TransportError);
+                    let (error, pause) = self.decide(error);
                     self.handlers.connect_failed(&error);
-                    error
-                }
-            };
-            let pause = match error.is_retryable() {
-                true => self.backoff.pause(self.failures, rand::random()),
-                false => None,
-            };
-            match pause {
-                Some(pause) => {
-                    self.failures = self.failures.saturating_add(1);
-                    tracing::debug!(%error, ?pause, "coming back after a pause");
-                    pause_until(&self.shared, Instant::now() + pause).await;
-                }
-                None => {
-                    self.give_up(error);
-                    until_wanted(&self.shared).await;
+                    rest(&self.shared, pause).await;
                 }
             }
         }
         // Left between two connections: there is nobody to say goodbye to.
     }
 
-    /// Before the handlers hear of it, so that they see the state they are told about.
-    fn set_disconnected_status(&self, comes_back: bool) {
-        if comes_back {
-            self.shared.status.send_replace(Status::Connecting);
-        } else {
-            let error = Error::Disconnected(DisconnectReason::IoServerDisconnect);
-            self.shared.status.send_replace(Status::Inactive(Arc::new(error)));
-        }
-    }
-
-    fn give_up(&mut self, error: Error) {
-        tracing::debug!(%error, "not coming back");
-        self.failures = 0;
-        self.shared.status.send_if_modified(|status| {
-            let is_news = matches!(status, Status::Connecting);
-            if is_news {
-                *status = Status::Inactive(Arc::new(error));
-            }
-            is_news
-        });
+    /// Whether there is another attempt, and after which pause. The status says so before any handler
+    /// is called: whoever acts on what a handler heard must not be overruled by it later.
+    fn decide(&mut self, error: Error) -> (Arc<Error>, Option<Duration>) {
+        let pause = match error.is_retryable() {
+            true => self.backoff.pause(self.failures, rand::random()),
+            false => None,
+        };
+        tracing::debug!(%error, ?pause, "not connected");
+        let error = Arc::new(error);
+        let status = match pause {
+            Some(_) => Status::Connecting,
+            None => Status::Inactive(Arc::clone(&error)),
+        };
+        self.failures = if pause.is_some() { self.failures.saturating_add(1) } else { 0 };
+        self.shared.status.send_replace(status);
+        (error, pause)
     }
 
     /// One connection from the first byte to the last.
@@ -227,6 +208,14 @@ impl Worker {
             self.shared.status.send_replace(Status::Inactive(Arc::new(Error::Closed)));
             self.handlers.disconnected(DisconnectReason::IoClientDisconnect);
         }
+    }
+}
+
+/// Between two attempts; holds no more of the worker than it needs.
+async fn rest(shared: &Shared, pause: Option<Duration>) {
+    match pause {
+        Some(pause) => pause_until(shared, Instant::now() + pause).await,
+        None => until_wanted(shared).await,
     }
 }
 

@@ -1,8 +1,9 @@
 //! Coming back, or not.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use idae_socket_client::{Args, BUFFERED_PACKETS_MAX, Backoff, DisconnectReason, Error};
+use idae_socket_client::{Args, BUFFERED_PACKETS_MAX, Backoff, DisconnectReason, Error, Socket};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::server::{Said, Server};
@@ -199,4 +200,18 @@ async fn closing_works_at_any_time() {
     let socket = crate::driver(&server).connect_lazily().unwrap();
     let _tcp = server.tcp().await;
     tokio::time::timeout(PATIENCE, socket.close()).await.unwrap();
+}
+
+#[tokio::test]
+async fn asking_for_another_connection_inside_a_handler_is_not_lost() {
+    let server = Server::start().await;
+    let again = Arc::new(OnceLock::<Socket>::new());
+    let asked = Arc::clone(&again);
+    let driver = driver(&server).on_disconnect(move |_| asked.get().unwrap().connect_again());
+    let (socket, mut peer) = tokio::join!(driver.connect(), server.socket("one"));
+    let socket = socket.unwrap();
+    again.set(socket.clone()).unwrap();
+    peer.send("41").await;
+    let _peer = server.socket("two").await;
+    socket.connected().await.unwrap();
 }
