@@ -22,8 +22,5 @@ fn main() -> ExitCode {
 }
 
 fn docs(root: &Path) -> std::io::Result<()> {
-    std::fs::write(
-        root.join("docs/configuration.md"),
-        idae_socket::config::reference(),
-    )
+    std::fs::write(root.join("docs/configuration.md"), idae_socket::config::reference())
 }

@@ -1,2 +1,64 @@
-//! The command.
-fn main() {}
+//! The `idae-socket` command.
+
+mod check;
+mod listen;
+mod publish;
+mod serve;
+mod settings;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A gateway that brings a backend's events to every Socket.IO client.
+///
+/// Without a command it serves, as `idae-socket serve` does.
+#[derive(Parser)]
+#[command(name = "idae-socket", version, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    settings: settings::Flags,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the gateway.
+    #[command(after_help = "Example:\n  idae-socket serve --port 4000 --set socket.ping_interval_ms=10000")]
+    Serve(settings::Flags),
+    /// Publishes one event.
+    Publish(publish::Publish),
+    /// Prints events as they come.
+    Listen(listen::Listen),
+    /// Shows every setting with its value and where that comes from; fails if the gateway would not start.
+    #[command(after_help = "Example:\n  idae-socket check --config idae-socket.toml")]
+    Check(check::Check),
+}
+
+const EXAMPLES: &str = "Examples:
+  idae-socket                              # http://127.0.0.1:4000, without authentication
+  idae-socket serve --port 8080 --config idae-socket.toml
+  idae-socket listen --room admin
+  idae-socket publish db-change --room admin '{\"id\":123}'
+  idae-socket check";
+
+fn main() -> ExitCode {
+    let Arguments { command, settings } = Arguments::parse();
+    match command {
+        None => serve::serve(&settings),
+        Some(Command::Serve(flags)) => serve::serve(&flags.over(settings)),
+        Some(Command::Check(check)) => check.run(settings),
+        Some(Command::Publish(publish)) => block_on(publish.run()),
+        Some(Command::Listen(listen)) => block_on(listen.run()),
+    }
+}
+
+/// Runs what needs no threads of its own.
+fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(command),
+        Err(error) => serve::fail(&error),
+    }
+}

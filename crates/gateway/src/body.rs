@@ -21,15 +21,45 @@ pub(crate) enum BodyError {
     Broken,
 }
 
+/// What is read of a body nobody wants, so that its sender gets to read the answer: closing a
+/// connection with unread bytes would reset it.
+const DISCARD_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How long a body nobody wants may take.
+const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// Reads a body of at most `bytes_max` bytes. One that arrives in one piece is not copied.
-pub(crate) async fn read(body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
-    if body.size_hint().lower() > bytes_max as u64 {
-        return Err(BodyError::TooLarge);
+pub(crate) async fn read(mut body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
+    let read = match body.size_hint().lower() > bytes_max as u64 {
+        true => Err(BodyError::TooLarge),
+        false => {
+            timeout(BODY_TIME_MAX, collect(&mut body, bytes_max)).await.unwrap_or(Err(BodyError::TooSlow))
+        }
+    };
+    if read == Err(BodyError::TooLarge) {
+        discard(body).await;
     }
-    timeout(BODY_TIME_MAX, collect(body, bytes_max)).await.unwrap_or(Err(BodyError::TooSlow))
+    read
 }
 
-async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
+/// Reads and forgets a body, within limits.
+pub(crate) async fn discard(mut body: Incoming) {
+    if body.size_hint().lower() > DISCARD_BYTES_MAX as u64 {
+        return;
+    }
+    let discarding = async {
+        let mut discarded = 0;
+        while discarded <= DISCARD_BYTES_MAX
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            discarded += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    // Whoever takes longer may be cut off.
+    let _ = timeout(DISCARD_TIME_MAX, discarding).await;
+}
+
+async fn collect(body: &mut Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {

@@ -39,17 +39,11 @@ pub(super) fn read(
             unknown(reading, &names, name, origin);
             continue;
         };
-        if let Some(before) = spoken
-            .insert(setting.key, name)
-            .filter(|before| before != name)
-        {
+        if let Some(before) = spoken.insert(setting.key, name).filter(|before| before != name) {
             reading.wrong(
                 setting.key,
                 origin,
-                format!(
-                    "`{}` is already set by {before}: keep one of them",
-                    setting.key
-                ),
+                format!("`{}` is already set by {before}: keep one of them", setting.key),
             );
             continue;
         }
@@ -74,21 +68,9 @@ fn names() -> BTreeMap<String, Meaning> {
         let legacy = setting.legacy_variables().map(str::to_owned);
         for name in legacy.chain([setting.variable()]) {
             if setting.is_secret() {
-                names.insert(
-                    format!("{name}_FILE"),
-                    Meaning {
-                        setting,
-                        is_file: true,
-                    },
-                );
+                names.insert(format!("{name}_FILE"), Meaning { setting, is_file: true });
             }
-            names.insert(
-                name,
-                Meaning {
-                    setting,
-                    is_file: false,
-                },
-            );
+            names.insert(name, Meaning { setting, is_file: false });
         }
     }
     names
@@ -96,36 +78,16 @@ fn names() -> BTreeMap<String, Meaning> {
 
 fn unknown(reading: &mut Reading, names: &BTreeMap<String, Meaning>, name: &str, origin: Origin) {
     let command = COMMAND_VARIABLES.iter().map(|(name, _)| *name);
-    let bare = |name: &'_ str| {
-        name.strip_prefix(PREFIX)
-            .map(str::to_owned)
-            .unwrap_or_default()
-    };
+    let bare = |name: &'_ str| name.strip_prefix(PREFIX).map(str::to_owned).unwrap_or_default();
     // Compared without the prefix, which all of them share and which would make all look alike.
-    let candidates: Vec<(String, &str)> = names
-        .keys()
-        .map(String::as_str)
-        .chain(command)
-        .map(|known| (bare(known), known))
-        .collect();
-    let nearest = table::nearest(
-        &bare(name),
-        candidates.iter().map(|(bare, _)| bare.as_str()),
-    );
-    let nearest = nearest
-        .and_then(|near| candidates.iter().find(|(bare, _)| bare == near))
-        .map(|(_, known)| *known);
-    let meant = nearest
-        .and_then(|nearest| names.get(nearest))
-        .map(|meaning| meaning.setting);
-    let what = match name
-        .strip_suffix("_FILE")
-        .and_then(|plain| names.get(plain))
-    {
-        Some(meaning) => format!(
-            "`{}` cannot come from a file: only secrets can",
-            meaning.setting.key
-        ),
+    let candidates: Vec<(String, &str)> =
+        names.keys().map(String::as_str).chain(command).map(|known| (bare(known), known)).collect();
+    let nearest = table::nearest(&bare(name), candidates.iter().map(|(bare, _)| bare.as_str()));
+    let nearest =
+        nearest.and_then(|near| candidates.iter().find(|(bare, _)| bare == near)).map(|(_, known)| *known);
+    let meant = nearest.and_then(|nearest| names.get(nearest)).map(|meaning| meaning.setting);
+    let what = match name.strip_suffix("_FILE").and_then(|plain| names.get(plain)) {
+        Some(meaning) => format!("`{}` cannot come from a file: only secrets can", meaning.setting.key),
         None => format!("there is no variable {name}"),
     };
     reading.unknown(what, nearest, meant, origin);
@@ -148,13 +110,8 @@ fn secret_from(path: &str, secret_files: Option<ReadSecret<'_>>) -> Result<Strin
 /// named `idae-socket` or `idae-socket-…` they begin like ours: `IDAE_SOCKET_PORT=tcp://10.0.0.7:4000`,
 /// `IDAE_SOCKET_SERVICE_HOST`, `IDAE_SOCKET_PORT_4000_TCP_ADDR`.
 fn is_service_link(name: &str, value: &str) -> bool {
-    let is_url = ["tcp://", "udp://", "sctp://"]
-        .iter()
-        .any(|scheme| value.starts_with(scheme));
-    if name.ends_with("_SERVICE_HOST")
-        || name.ends_with("_SERVICE_PORT")
-        || name.contains("_SERVICE_PORT_")
-    {
+    let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    if name.ends_with("_SERVICE_HOST") || name.ends_with("_SERVICE_PORT") || name.contains("_SERVICE_PORT_") {
         return true;
     }
     if name.ends_with("_PORT") && is_url {

@@ -18,16 +18,9 @@ pub(super) struct File<'a> {
 impl File<'_> {
     /// Where in the file a byte stands.
     pub(super) fn at(&self, byte: usize) -> Origin {
-        let before = self
-            .text
-            .as_bytes()
-            .get(..byte)
-            .unwrap_or(self.text.as_bytes());
+        let before = self.text.as_bytes().get(..byte).unwrap_or(self.text.as_bytes());
         let line = 1 + memchr::memchr_iter(b'\n', before).count();
-        Origin::File {
-            path: self.path.to_owned(),
-            line,
-        }
+        Origin::File { path: self.path.to_owned(), line }
     }
 }
 
@@ -87,9 +80,7 @@ pub(super) fn given(value: &DeValue<'_>) -> Given {
             Err(_) => Given::Other("a number beyond all limits"),
         },
         DeValue::Boolean(flag) => Given::Bool(*flag),
-        DeValue::Array(entries) => {
-            Given::List(entries.iter().map(Spanned::get_ref).map(given).collect())
-        }
+        DeValue::Array(entries) => Given::List(entries.iter().map(Spanned::get_ref).map(given).collect()),
         DeValue::Float(_) => Given::Other("a number with a fraction"),
         DeValue::Datetime(_) => Given::Other("a date"),
         DeValue::Table(_) => Given::Other("a table"),

@@ -26,12 +26,7 @@ pub struct PublishKey {
 impl PublishKey {
     /// A key that may publish everything.
     pub fn unlimited(name: impl Into<String>, key: impl Into<Secret>) -> Self {
-        Self {
-            name: name.into(),
-            key: key.into(),
-            events: Vec::new(),
-            rooms: Vec::new(),
-        }
+        Self { name: name.into(), key: key.into(), events: Vec::new(), rooms: Vec::new() }
     }
 }
 
@@ -41,14 +36,8 @@ impl Publish {
 
     /// `publish.key`, as an unlimited key named [`KEY_NAME`](Self::KEY_NAME), and `publish.keys`.
     pub fn every_key(&self) -> Vec<PublishKey> {
-        let single = self
-            .key
-            .clone()
-            .map(|key| PublishKey::unlimited(Self::KEY_NAME, key));
-        single
-            .into_iter()
-            .chain(self.keys.iter().cloned())
-            .collect()
+        let single = self.key.clone().map(|key| PublishKey::unlimited(Self::KEY_NAME, key));
+        single.into_iter().chain(self.keys.iter().cloned()).collect()
     }
 }
 
@@ -57,10 +46,7 @@ const KEY: &str = "publish.keys";
 pub(super) const FIELDS: [(&str, &str); 4] = [
     ("name", "What logs and metrics call the key. Required."),
     ("key", "What the publisher shows. Required, secret."),
-    (
-        "events",
-        "The event names it may publish, as patterns. Without it: all.",
-    ),
+    ("events", "The event names it may publish, as patterns. Without it: all."),
     (
         "rooms",
         "The rooms it may publish to, as patterns. Without it: all. A key limited to rooms may neither broadcast nor name users.",
@@ -102,16 +88,10 @@ fn read_one(
     let key = field::<Secret>(reading, file, table, "key");
     let events = field::<Vec<String>>(reading, file, table, "events");
     let rooms = field::<Vec<String>>(reading, file, table, "rooms");
-    for (field, missing) in [
-        ("name", matches!(name, Field::Missing)),
-        ("key", matches!(key, Field::Missing)),
-    ] {
+    for (field, missing) in [("name", matches!(name, Field::Missing)), ("key", matches!(key, Field::Missing))]
+    {
         if missing {
-            reading.wrong(
-                KEY,
-                origin.clone(),
-                format!("every [[{KEY}]] table needs a `{field}`"),
-            );
+            reading.wrong(KEY, origin.clone(), format!("every [[{KEY}]] table needs a `{field}`"));
         }
     }
     let (Field::Read(name), Field::Read(key)) = (name, key) else {
@@ -128,12 +108,7 @@ fn read_one(
             reading.wrong(KEY, origin.clone(), message);
         }
     }
-    Some(PublishKey {
-        name,
-        key,
-        events: events.or_empty(),
-        rooms: rooms.or_empty(),
-    })
+    Some(PublishKey { name, key, events: events.or_empty(), rooms: rooms.or_empty() })
 }
 
 enum Field<T> {
@@ -151,12 +126,7 @@ impl Field<Vec<String>> {
     }
 }
 
-fn field<T: Value>(
-    reading: &mut Reading,
-    file: &File<'_>,
-    table: &DeTable<'_>,
-    name: &str,
-) -> Field<T> {
+fn field<T: Value>(reading: &mut Reading, file: &File<'_>, table: &DeTable<'_>, name: &str) -> Field<T> {
     let Some((place, value)) = table.iter().find(|(key, _)| key.get_ref() == name) else {
         return Field::Missing;
     };
@@ -164,15 +134,8 @@ fn field<T: Value>(
     if let Some(value) = T::read(&given) {
         return Field::Read(value);
     }
-    let not = if T::KIND.holds_secrets() {
-        String::new()
-    } else {
-        format!(", not {}", given.show())
-    };
-    let message = format!(
-        "`{name}` of [[{KEY}]] must be {}{not}",
-        T::KIND.wanted(KEY, None)
-    );
+    let not = if T::KIND.holds_secrets() { String::new() } else { format!(", not {}", given.show()) };
+    let message = format!("`{name}` of [[{KEY}]] must be {}{not}", T::KIND.wanted(KEY, None));
     reading.wrong(KEY, file.at(place.span().start), message);
     Field::Wrong
 }

@@ -33,9 +33,7 @@ pub use error::{ConfigError, ConfigErrors, Origin, Warning};
 pub use keys::PublishKey;
 pub use reference::reference;
 pub use secret::Secret;
-pub use settings::{
-    Auth, Config, Deliver, Level, Log, LogFormat, Publish, Socket, Strategy, Transport,
-};
+pub use settings::{Auth, Config, Deliver, Level, Log, LogFormat, Publish, Socket, Strategy, Transport};
 
 use reading::Reading;
 use table::State;

@@ -24,15 +24,10 @@ impl Reading {
     /// One value for one setting.
     pub(super) fn set(&mut self, setting: &'static Setting, given: &Given, origin: Origin) {
         match setting.state {
-            State::Later {
-                harmless, because, ..
-            } => {
+            State::Later { harmless, because, .. } => {
                 let plain = given.plain();
                 if !harmless.iter().any(|value| plain.as_deref() == Some(value)) {
-                    let message = format!(
-                        "`{}` is not available in this version: {because}",
-                        setting.key
-                    );
+                    let message = format!("`{}` is not available in this version: {because}", setting.key);
                     self.wrong(setting.key, origin, message);
                 }
             }
@@ -52,11 +47,7 @@ impl Reading {
                     } else {
                         format!(", not {}", given.show())
                     };
-                    self.wrong(
-                        setting.key,
-                        origin,
-                        format!("`{}` must be {wanted}{not}", setting.key),
-                    );
+                    self.wrong(setting.key, origin, format!("`{}` must be {wanted}{not}", setting.key));
                 }
             }
         }
@@ -78,29 +69,14 @@ impl Reading {
     /// The value of a key that exists cannot be used.
     pub(super) fn wrong(&mut self, key: &'static str, origin: Origin, message: String) {
         self.damaged.insert(key);
-        self.errors.push(ConfigError {
-            origin: Some(origin),
-            key: Some(key),
-            message,
-        });
+        self.errors.push(ConfigError { origin: Some(origin), key: Some(key), message });
     }
 
     /// A key or a table that does not exist.
     pub(super) fn unknown_key(&mut self, key: &str, origin: Origin) {
-        let tables = SECTIONS
-            .iter()
-            .map(|section| section.name)
-            .filter(|name| !name.is_empty());
-        let nearest = table::nearest(
-            key,
-            table::settings().map(|setting| setting.key).chain(tables),
-        );
-        self.unknown(
-            format!("there is no key `{key}`"),
-            nearest,
-            nearest.and_then(table::find),
-            origin,
-        );
+        let tables = SECTIONS.iter().map(|section| section.name).filter(|name| !name.is_empty());
+        let nearest = table::nearest(key, table::settings().map(|setting| setting.key).chain(tables));
+        self.unknown(format!("there is no key `{key}`"), nearest, nearest.and_then(table::find), origin);
     }
 
     /// A name that does not exist. What was probably meant counts as damaged.
@@ -116,50 +92,26 @@ impl Reading {
             Some(nearest) => format!("{what}; did you mean `{nearest}`?"),
             None => what,
         };
-        self.errors.push(ConfigError {
-            origin: Some(origin),
-            key: None,
-            message,
-        });
+        self.errors.push(ConfigError { origin: Some(origin), key: None, message });
     }
 
     /// The file cannot be read as TOML.
     pub(super) fn syntax(&mut self, origin: Origin, message: String) {
         self.unreadable = true;
-        self.errors.push(ConfigError {
-            origin: Some(origin),
-            key: None,
-            message,
-        });
+        self.errors.push(ConfigError { origin: Some(origin), key: None, message });
     }
 
     /// Checks what was put together.
     pub(super) fn finish(self) -> Result<Resolved, ConfigErrors> {
-        let Self {
-            config,
-            origins,
-            mut errors,
-            damaged,
-            unreadable,
-        } = self;
+        let Self { config, origins, mut errors, damaged, unreadable } = self;
         let config = config.normalised();
         let (findings, warnings) = validate::check(&config);
-        let usable =
-            |finding: &validate::Finding| !finding.keys.iter().any(|key| damaged.contains(key));
-        let findings = findings
-            .into_iter()
-            .filter(|finding| !unreadable && usable(finding));
+        let usable = |finding: &validate::Finding| !finding.keys.iter().any(|key| damaged.contains(key));
+        let findings = findings.into_iter().filter(|finding| !unreadable && usable(finding));
         errors.extend(findings.map(|finding| {
             // The first key that somebody wrote is the one to look at.
-            let origin = finding
-                .keys
-                .iter()
-                .find_map(|key| origins.get(key))
-                .cloned();
-            ConfigError {
-                origin,
-                ..finding.into()
-            }
+            let origin = finding.keys.iter().find_map(|key| origins.get(key)).cloned();
+            ConfigError { origin, ..finding.into() }
         }));
         // Stable, so what concerns one line keeps its order.
         errors.sort_by_key(|error| match &error.origin {
@@ -169,10 +121,6 @@ impl Reading {
             Some(Origin::Default) | None => (3, 0),
         });
         ConfigErrors::of(errors)?;
-        Ok(Resolved {
-            config,
-            warnings,
-            origins,
-        })
+        Ok(Resolved { config, warnings, origins })
     }
 }

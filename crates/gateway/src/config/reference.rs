@@ -60,25 +60,16 @@ every value with where it came from, and everything that is wrong.
 ";
 
 fn section_text(page: &mut String, section: &Section) {
-    let title = if section.name.is_empty() {
-        "Top level".to_owned()
-    } else {
-        format!("`[{}]`", section.name)
-    };
+    let title =
+        if section.name.is_empty() { "Top level".to_owned() } else { format!("`[{}]`", section.name) };
     line(page, &format!("\n## {title}\n"));
     line(page, &about(section.about));
-    line(
-        page,
-        "\n| Key | Environment | Default | Meaning |\n|---|---|---|---|",
-    );
+    line(page, "\n| Key | Environment | Default | Meaning |\n|---|---|---|---|");
     for setting in section.settings.iter().flat_map(|rows| rows.iter()) {
         line(page, &row(setting));
     }
     if section.name == "publish" {
-        line(
-            page,
-            "\nThe keys of a `[[publish.keys]]` table:\n\n| Key | Meaning |\n|---|---|",
-        );
+        line(page, "\nThe keys of a `[[publish.keys]]` table:\n\n| Key | Meaning |\n|---|---|");
         for (field, meaning) in keys::FIELDS {
             line(page, &format!("| `{field}` | {meaning} |"));
         }
@@ -93,26 +84,15 @@ fn row(setting: &Setting) -> String {
     let variable = match setting.kind {
         Kind::Tables => "only in the file".to_owned(),
         _ => {
-            let names = std::iter::once(setting.variable())
-                .chain(setting.legacy_variables().map(str::to_owned));
-            names
-                .map(|name| format!("`{name}`"))
-                .collect::<Vec<_>>()
-                .join(" or ")
+            let names =
+                std::iter::once(setting.variable()).chain(setting.legacy_variables().map(str::to_owned));
+            names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
         }
     };
     // Absence is a word, not a value.
     let is_absent = default == "not set" || setting.kind == Kind::Tables;
-    let default = if is_absent {
-        default
-    } else {
-        format!("`{default}`")
-    };
-    format!(
-        "| `{}` | {variable} | {default} | {} |",
-        setting.key,
-        meaning(setting)
-    )
+    let default = if is_absent { default } else { format!("`{default}`") };
+    format!("| `{}` | {variable} | {default} | {} |", setting.key, meaning(setting))
 }
 
 fn meaning(setting: &Setting) -> String {
@@ -133,10 +113,7 @@ fn meaning(setting: &Setting) -> String {
 /// Doc lines as one paragraph per paragraph.
 fn about(doc: &[&str]) -> String {
     let lines: Vec<_> = doc.iter().map(|line| line.trim()).collect();
-    let paragraphs: Vec<_> = lines
-        .split(|line| line.is_empty())
-        .map(|lines| lines.join(" "))
-        .collect();
+    let paragraphs: Vec<_> = lines.split(|line| line.is_empty()).map(|lines| lines.join(" ")).collect();
     paragraphs.join("\n\n")
 }
 

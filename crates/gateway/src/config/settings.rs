@@ -106,8 +106,6 @@ section! {
     room_bytes_max: usize = 256, in 1..=65_536;
     /// How many namespaces one connection may be in.
     namespaces_max: usize = 16, in 1..=65_536;
-    /// How many binary attachments one message may have.
-    attachments_max: usize = 10, in 0..=65_536;
     /// The largest `auth` object a client may send when it connects, in bytes.
     auth_bytes_max: usize = 16_384, in 2..=1_048_576;
     /// How many acknowledgements one socket may owe; beyond it the next request for one fails.

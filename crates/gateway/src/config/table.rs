@@ -22,11 +22,7 @@ pub(super) enum State {
         number: fn(&Config) -> Option<u64>,
     },
     /// Refused with the reason, unless the value is one that changes nothing.
-    Later {
-        default: &'static str,
-        harmless: &'static [&'static str],
-        because: &'static str,
-    },
+    Later { default: &'static str, harmless: &'static [&'static str], because: &'static str },
 }
 
 impl Setting {
@@ -41,10 +37,7 @@ impl Setting {
 
     /// Older names that mean the same.
     pub(super) fn legacy_variables(&self) -> impl Iterator<Item = &'static str> {
-        LEGACY
-            .iter()
-            .filter(|(_, key)| *key == self.key)
-            .map(|(name, _)| *name)
+        LEGACY.iter().filter(|(_, key)| *key == self.key).map(|(name, _)| *name)
     }
 }
 
@@ -56,10 +49,11 @@ const LEGACY: &[(&str, &str)] = &[
 ];
 
 /// Variables that the command reads itself, with what they mean.
-pub(super) const COMMAND_VARIABLES: &[(&str, &str)] = &[(
-    "IDAE_SOCKET_CONFIG",
-    "The path of the TOML file, as `--config`.",
-)];
+pub(super) const COMMAND_VARIABLES: &[(&str, &str)] = &[
+    ("IDAE_SOCKET_CONFIG", "The path of the TOML file, as `--config`."),
+    ("IDAE_SOCKET_URL", "The gateway that `publish` and `listen` speak to, as `--url`."),
+    ("IDAE_SOCKET_TOKEN", "The token that `listen` shows, as `--token`."),
+];
 
 /// Settings that belong together.
 pub(super) struct Section {
@@ -70,54 +64,23 @@ pub(super) struct Section {
 }
 
 pub(super) const SECTIONS: &[Section] = &[
-    Section {
-        name: "",
-        about: Config::ABOUT,
-        settings: &[Config::SETTINGS, later::TOP],
-    },
-    Section {
-        name: "auth",
-        about: Auth::ABOUT,
-        settings: &[Auth::SETTINGS, later::AUTH],
-    },
-    Section {
-        name: "publish",
-        about: Publish::ABOUT,
-        settings: &[Publish::SETTINGS],
-    },
-    Section {
-        name: "rooms",
-        about: &[" Who may join which room."],
-        settings: &[later::ROOMS],
-    },
-    Section {
-        name: "socket",
-        about: Socket::ABOUT,
-        settings: &[Socket::SETTINGS],
-    },
+    Section { name: "", about: Config::ABOUT, settings: &[Config::SETTINGS, later::TOP] },
+    Section { name: "auth", about: Auth::ABOUT, settings: &[Auth::SETTINGS, later::AUTH] },
+    Section { name: "publish", about: Publish::ABOUT, settings: &[Publish::SETTINGS] },
+    Section { name: "rooms", about: &[" Who may join which room."], settings: &[later::ROOMS] },
+    Section { name: "socket", about: Socket::ABOUT, settings: &[Socket::SETTINGS] },
     Section {
         name: "recovery",
         about: &[" What a client that comes back gets."],
         settings: &[later::RECOVERY],
     },
-    Section {
-        name: "redis",
-        about: &[" Several gateways as one."],
-        settings: &[later::REDIS],
-    },
-    Section {
-        name: "log",
-        about: Log::ABOUT,
-        settings: &[Log::SETTINGS],
-    },
+    Section { name: "redis", about: &[" Several gateways as one."], settings: &[later::REDIS] },
+    Section { name: "log", about: Log::ABOUT, settings: &[Log::SETTINGS] },
 ];
 
 /// Every row, in the order of the reference.
 pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
-    SECTIONS
-        .iter()
-        .flat_map(|section| section.settings)
-        .flat_map(|rows| rows.iter())
+    SECTIONS.iter().flat_map(|section| section.settings).flat_map(|rows| rows.iter())
 }
 
 pub(super) fn find(key: &str) -> Option<&'static Setting> {
@@ -127,19 +90,12 @@ pub(super) fn find(key: &str) -> Option<&'static Setting> {
 /// The candidate that was probably meant, if any is near enough to be worth naming.
 ///
 /// A key that only stands in the wrong table is the likeliest slip, so it goes first.
-pub(super) fn nearest<'a>(
-    unknown: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(super) fn nearest<'a>(unknown: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const LIKENESS_MIN: f64 = 0.6;
     let leaf = |key: &str| key.rsplit('.').next().map(str::to_owned);
     let likeness = |candidate: &str| {
         let moved = unknown != candidate && leaf(unknown) == leaf(candidate);
-        if moved {
-            1.0
-        } else {
-            strsim::normalized_damerau_levenshtein(unknown, candidate)
-        }
+        if moved { 1.0 } else { strsim::normalized_damerau_levenshtein(unknown, candidate) }
     };
     candidates
         .map(|candidate| (likeness(candidate), candidate))

@@ -20,11 +20,7 @@ pub(super) struct Finding {
 
 impl From<Finding> for ConfigError {
     fn from(finding: Finding) -> Self {
-        Self {
-            origin: None,
-            key: finding.keys.first().copied(),
-            message: finding.message,
-        }
+        Self { origin: None, key: finding.keys.first().copied(), message: finding.message }
     }
 }
 
@@ -43,10 +39,7 @@ impl Config {
     /// Whether only programs on the same machine can reach the address listened on.
     pub fn is_loopback(&self) -> bool {
         self.host.eq_ignore_ascii_case("localhost")
-            || self
-                .host
-                .parse::<IpAddr>()
-                .is_ok_and(|address| address.to_canonical().is_loopback())
+            || self.host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
     }
 }
 
@@ -69,25 +62,18 @@ struct Report {
 
 impl Report {
     fn fault(&mut self, keys: &'static [&'static str], message: impl Into<String>) {
-        self.findings.push(Finding {
-            keys,
-            message: message.into(),
-        });
+        self.findings.push(Finding { keys, message: message.into() });
     }
 
     fn warn(&mut self, key: &'static str, message: impl Into<String>) {
-        self.warnings.push(Warning {
-            key,
-            message: message.into(),
-        });
+        self.warnings.push(Warning { key, message: message.into() });
     }
 }
 
 /// The types of the fields are wider than their ranges.
 fn ranges(config: &Config, report: &mut Report) {
     for setting in table::settings() {
-        let (State::Built { number, .. }, Some((min, max))) = (&setting.state, setting.range)
-        else {
+        let (State::Built { number, .. }, Some((min, max))) = (&setting.state, setting.range) else {
             continue;
         };
         if let Some(number) = number(config).filter(|number| !(min..=max).contains(number)) {
@@ -101,21 +87,13 @@ fn ranges(config: &Config, report: &mut Report) {
 fn who_may_connect(config: &Config, report: &mut Report) {
     let host = &config.host;
     if host.is_empty() || host.contains(|c: char| c.is_whitespace() || "/[]@".contains(c)) {
-        let message = format!(
-            "`host` must be an IP address or a name without scheme and port, not {}",
-            quoted(host)
-        );
+        let message =
+            format!("`host` must be an IP address or a name without scheme and port, not {}", quoted(host));
         report.fault(&["host"], message);
     } else if host.parse::<IpAddr>().is_err() && host.contains(':') {
-        let message = format!(
-            "`host` must not hold the port, as {} does: that is `port`",
-            quoted(host)
-        );
+        let message = format!("`host` must not hold the port, as {} does: that is `port`", quoted(host));
         report.fault(&["host"], message);
-    } else if config.auth.strategy == Strategy::None
-        && !config.auth.insecure
-        && !config.is_loopback()
-    {
+    } else if config.auth.strategy == Strategy::None && !config.auth.insecure && !config.is_loopback() {
         report.fault(
             &["host", "auth.strategy", "auth.insecure"],
             format!(
@@ -145,17 +123,11 @@ fn names(config: &Config, report: &mut Report) {
     }
     for event in &config.events {
         if let Some(fault) = event_fault(event) {
-            report.fault(
-                &["events"],
-                format!("{} in `events` {fault}", quoted(event)),
-            );
+            report.fault(&["events"], format!("{} in `events` {fault}", quoted(event)));
         }
     }
     if config.namespaces.is_empty() {
-        report.fault(
-            &["namespaces"],
-            "`namespaces` is empty, so nobody could connect: use [\"/\"]",
-        );
+        report.fault(&["namespaces"], "`namespaces` is empty, so nobody could connect: use [\"/\"]");
     }
     for namespace in &config.namespaces {
         let fault = match Pattern::parse(namespace) {
@@ -165,10 +137,7 @@ fn names(config: &Config, report: &mut Report) {
             Ok(_) if namespace.contains([',', '?']) => "must not hold `,` or `?`".to_owned(),
             Ok(_) => continue,
         };
-        report.fault(
-            &["namespaces"],
-            format!("{} in `namespaces` {fault}", quoted(namespace)),
-        );
+        report.fault(&["namespaces"], format!("{} in `namespaces` {fault}", quoted(namespace)));
     }
 }
 
@@ -183,12 +152,8 @@ fn event_fault(event: &str) -> Option<String> {
             quoted(name)
         ));
     }
-    let stranger = event
-        .chars()
-        .find(|c| !c.is_alphanumeric() && !":._-/*".contains(*c))?;
-    Some(format!(
-        "matches no event: a name has letters, digits and `: . _ - /`, but not {stranger:?}"
-    ))
+    let stranger = event.chars().find(|c| !c.is_ascii_alphanumeric() && !":._-/*".contains(*c))?;
+    Some(format!("matches no event: a name has letters, digits and `: . _ - /`, but not {stranger:?}"))
 }
 
 fn who_may_publish(config: &Config, report: &mut Report) {
@@ -206,15 +171,10 @@ fn who_may_publish(config: &Config, report: &mut Report) {
     let mut secrets = BTreeSet::new();
     for key in publish.every_key() {
         if !names.insert(key.name.clone()) {
-            let reserved = if key.name == super::Publish::KEY_NAME {
-                " (it is the name of `publish.key`)"
-            } else {
-                ""
-            };
-            let message = format!(
-                "two publish keys are named {}{reserved}: give each its own name",
-                quoted(&key.name)
-            );
+            let reserved =
+                if key.name == super::Publish::KEY_NAME { " (it is the name of `publish.key`)" } else { "" };
+            let message =
+                format!("two publish keys are named {}{reserved}: give each its own name", quoted(&key.name));
             report.fault(&["publish.keys"], message);
         }
         if !key.key.expose().is_empty() && !secrets.insert(key.key.expose().to_owned()) {
@@ -230,10 +190,7 @@ fn who_may_publish(config: &Config, report: &mut Report) {
     }
     for (index, field) in publish.sender_redact.iter().enumerate() {
         if field.is_empty() {
-            let message = format!(
-                "entry {} of `publish.sender_redact` is empty: leave it out",
-                index + 1
-            );
+            let message = format!("entry {} of `publish.sender_redact` is empty: leave it out", index + 1);
             report.fault(&["publish.sender_redact"], message);
         }
     }
@@ -242,67 +199,40 @@ fn who_may_publish(config: &Config, report: &mut Report) {
 fn named_key_faults(key: &PublishKey, report: &mut Report) {
     const KEYS: &[&str] = &["publish.keys"];
     if key.name.trim().is_empty() {
-        report.fault(
-            KEYS,
-            "a publish key has an empty name: logs and metrics need one",
-        );
+        report.fault(KEYS, "a publish key has an empty name: logs and metrics need one");
     }
     let subject = format!("the publish key {}", quoted(&key.name));
     key_faults(KEYS, &subject, key.key.expose(), report);
     for event in &key.events {
         if let Some(fault) = event_fault(event) {
-            report.fault(
-                KEYS,
-                format!("{} in the events of {subject} {fault}", quoted(event)),
-            );
+            report.fault(KEYS, format!("{} in the events of {subject} {fault}", quoted(event)));
         }
     }
     for room in &key.rooms {
         if let Err(error) = Pattern::parse(room) {
-            report.fault(
-                KEYS,
-                format!(
-                    "{} in the rooms of {subject} cannot be used: {error}",
-                    quoted(room)
-                ),
-            );
+            report.fault(KEYS, format!("{} in the rooms of {subject} cannot be used: {error}", quoted(room)));
         }
     }
 }
 
 fn key_faults(keys: &'static [&'static str], subject: &str, key: &str, report: &mut Report) {
     if key.is_empty() {
-        report.fault(
-            keys,
-            format!("{subject} is empty: give it a value, or leave it out"),
-        );
+        report.fault(keys, format!("{subject} is empty: give it a value, or leave it out"));
     } else if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
         // An HTTP header carries nothing else unharmed, so no publisher could ever show it.
-        report.fault(
-            keys,
-            format!("{subject} may only have visible ASCII characters, without spaces"),
-        );
+        report.fault(keys, format!("{subject} may only have visible ASCII characters, without spaces"));
     } else if key.len() < KEY_BYTES_ADVISED {
         let key = keys.first().copied().unwrap_or("publish.key");
-        report.warn(
-            key,
-            format!("{subject} is shorter than {KEY_BYTES_ADVISED} bytes and could be guessed"),
-        );
+        report.warn(key, format!("{subject} is shorter than {KEY_BYTES_ADVISED} bytes and could be guessed"));
     }
 }
 
 fn socket(socket: &Socket, report: &mut Report) {
     if let Some(fault) = path_fault(&socket.path) {
-        report.fault(
-            &["socket.path"],
-            format!("`socket.path` {fault}, not {}", quoted(&socket.path)),
-        );
+        report.fault(&["socket.path"], format!("`socket.path` {fault}, not {}", quoted(&socket.path)));
     }
     if socket.transports.is_empty() {
-        report.fault(
-            &["socket.transports"],
-            "`socket.transports` is empty, so nobody could connect",
-        );
+        report.fault(&["socket.transports"], "`socket.transports` is empty, so nobody could connect");
     }
     let origins = socket.cors_origins.as_deref().unwrap_or_default();
     for entry in origins {
@@ -332,9 +262,7 @@ fn path_fault(path: &str) -> Option<&'static str> {
     let is_plain = |segment: &str| {
         !segment.is_empty()
             && !segment.bytes().all(|byte| byte == b'.')
-            && segment
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+            && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
     };
     let plain = path.trim_matches('/').split('/').all(is_plain) && !path.contains("//");
     (!plain).then_some("must consist of segments of letters, digits and `- . _ ~`")

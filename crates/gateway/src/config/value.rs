@@ -211,11 +211,7 @@ impl Value for Vec<PublishKey> {
 
     fn show(&self) -> String {
         let all_or = |list: &[String]| {
-            if list.is_empty() {
-                "all".to_owned()
-            } else {
-                list.join(" ")
-            }
+            if list.is_empty() { "all".to_owned() } else { list.join(" ") }
         };
         let keys: Vec<_> = self
             .iter()
@@ -228,11 +224,7 @@ impl Value for Vec<PublishKey> {
                 )
             })
             .collect();
-        if keys.is_empty() {
-            "none".to_owned()
-        } else {
-            keys.join("; ")
-        }
+        if keys.is_empty() { "none".to_owned() } else { keys.join("; ") }
     }
 }
 
@@ -254,9 +246,7 @@ impl<T: Value> Value for Option<T> {
 
 /// The entries of a list in the environment. Empty ones are a trailing comma, not a value.
 pub(super) fn parts(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 
 /// An enum whose values have names in the configuration.

@@ -14,31 +14,24 @@ pub(super) fn fault(entry: &str) -> Option<String> {
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let scheme_is_good = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
     let Some((host, port)) = host_and_port(authority).filter(|_| scheme_is_good) else {
         return Some(SHAPE.to_owned());
     };
     if host.contains('*') {
-        return Some(
-            "has a `*` in it: only a lone `*` is understood, so name each origin".to_owned(),
-        );
+        return Some("has a `*` in it: only a lone `*` is understood, so name each origin".to_owned());
     }
     if !host.is_ascii() {
         return Some(
-            "has letters outside ASCII: write the host as browsers send it, beginning with `xn--`"
-                .to_owned(),
+            "has letters outside ASCII: write the host as browsers send it, beginning with `xn--`".to_owned(),
         );
     }
     if !host_is_good(host) || port.is_some_and(|port| port.parse::<u16>().is_err()) {
         return Some(SHAPE.to_owned());
     }
     let scheme = scheme.to_ascii_lowercase();
-    let port = port
-        .filter(|port| !is_default(&scheme, port))
-        .map(|port| format!(":{port}"))
-        .unwrap_or_default();
+    let port =
+        port.filter(|port| !is_default(&scheme, port)).map(|port| format!(":{port}")).unwrap_or_default();
     let sent = format!("{scheme}://{}{port}", host.to_ascii_lowercase());
     (entry != sent).then(|| format!("would never match: browsers send `{sent}`"))
 }
@@ -58,21 +51,12 @@ fn host_and_port(authority: &str) -> Option<(&str, Option<&str>)> {
 }
 
 fn host_is_good(host: &str) -> bool {
-    if let Some(address) = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-    {
+    if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return address.parse::<std::net::Ipv6Addr>().is_ok();
     }
-    !host.is_empty()
-        && host
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
 fn is_default(scheme: &str, port: &str) -> bool {
-    matches!(
-        (scheme, port),
-        ("http" | "ws", "80") | ("https" | "wss", "443")
-    )
+    matches!((scheme, port), ("http" | "ws", "80") | ("https" | "wss", "443"))
 }

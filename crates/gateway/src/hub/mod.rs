@@ -17,18 +17,22 @@ mod shard;
 mod sweep;
 mod tables;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use idae_socket_protocol::Sid;
 use idae_socket_protocol::websocket::Frame;
 
-pub(crate) use outbox::{Outbox, Standing};
-use shard::Shard;
-use shard::Dispatch;
+pub(crate) use outbox::{Outbox, Standing, Status};
+use shard::{Dispatch, Shard};
 pub(crate) use sweep::sweep;
 pub(crate) use tables::Entry;
 pub(crate) use target::Target;
+
+/// Most shards: the number is a byte of every id.
+pub(crate) const SHARDS_MAX: usize = 256;
 
 /// The limits of the hub.
 #[derive(Debug, Clone, Copy)]
@@ -56,14 +60,29 @@ pub(crate) struct SocketKey {
     life: u64,
 }
 
+/// An event that is being queued, by this thread or by others.
+pub(crate) struct Delivery(Arc<Dispatch>);
+
+impl Delivery {
+    /// How many sockets got the event, as soon as it is queued on all of them.
+    pub(crate) async fn sockets(&self) -> usize {
+        self.0.finished().await
+    }
+
+    /// How many it is queued on already.
+    pub(crate) fn sockets_so_far(&self) -> usize {
+        self.0.sockets_so_far()
+    }
+}
+
 /// The socket has as many rooms as it may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooManyRooms;
 
 impl Hub {
-    /// A hub with `shards` shards, 256 at most: the number is a byte of every id.
+    /// A hub with `shards` shards, [`SHARDS_MAX`] at most.
     pub(crate) fn new(shards: usize, limits: Limits) -> Self {
-        Self { shards: (0..shards.clamp(1, 256)).map(|_| Shard::default()).collect(), limits }
+        Self { shards: (0..shards.clamp(1, SHARDS_MAX)).map(|_| Shard::default()).collect(), limits }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -97,11 +116,9 @@ impl Hub {
         self.shard(socket).tables.lock().rooms(socket.index, socket.life)
     }
 
-    /// Queues a frame on every socket of the target.
-    ///
-    /// Returns how many sockets got it, once it is queued on all of them and what waits to be
-    /// swept is below the limit. A volatile frame passes over sockets that cannot take it now.
-    pub(crate) async fn deliver(&self, target: Target, frame: Frame, volatile: bool) -> usize {
+    /// Queues a frame on every socket of the target. A volatile frame passes over sockets that
+    /// cannot take it now.
+    pub(crate) fn deliver(&self, target: Target, frame: Frame, volatile: bool) -> Delivery {
         let dispatch = Arc::new(Dispatch::new(target, frame, volatile, self.shards.len()));
         for shard in &self.shards {
             shard.enqueue(&dispatch);
@@ -109,11 +126,15 @@ impl Hub {
         for shard in &self.shards {
             shard.run(&self.limits);
         }
-        let sockets = dispatch.finished().await;
+        Delivery(dispatch)
+    }
+
+    /// Resolves when less waits to be swept than the limit: the answer to a publisher is how it is
+    /// told to slow down.
+    pub(crate) async fn drained(&self) {
         for shard in &self.shards {
             shard.below(self.limits.backlog_bytes_max as isize).await;
         }
-        sockets
     }
 
     fn shard(&self, socket: SocketKey) -> &Shard {

@@ -40,8 +40,8 @@ struct Queue {
 
 /// How frames leave.
 enum Way {
-    /// The next poll takes them.
-    Poll,
+    /// The next poll takes them; one may be waiting.
+    Poll { is_waited_for: bool },
     /// They are written as soon as the kernel takes them. While its buffer is full the session's
     /// task waits for room.
     Stream { stream: OwnedWriteHalf, is_full: bool },
@@ -81,7 +81,7 @@ pub(crate) enum Pushed {
 
 impl Outbox {
     pub(crate) fn polling() -> Arc<Self> {
-        Self::new(Way::Poll)
+        Self::new(Way::Poll { is_waited_for: false })
     }
 
     pub(crate) fn streaming(stream: OwnedWriteHalf) -> Arc<Self> {
@@ -172,11 +172,13 @@ impl Outbox {
         std::mem::take(&mut queue.unswept)
     }
 
-    /// What waits as the body of a poll, or `None` if nothing does.
+    /// What waits as the body of a poll, or `None` if nothing does and the poll has to wait.
     pub(crate) fn take_payload(&self) -> Option<Vec<u8>> {
         let mut queue = self.queue.lock();
-        if !matches!(queue.way, Way::Poll) {
-            return None;
+        let is_empty = queue.frames.is_empty();
+        match &mut queue.way {
+            Way::Poll { is_waited_for } => *is_waited_for = is_empty,
+            Way::Stream { .. } => return None,
         }
         let frames = std::mem::take(&mut queue.frames);
         let capacity = queue.bytes + frames.len();
@@ -235,7 +237,7 @@ impl Outbox {
     pub(crate) fn abandon(&self) {
         let mut queue = self.queue.lock();
         queue.give_up(Standing::Failed);
-        queue.way = Way::Poll;
+        queue.way = Way::Poll { is_waited_for: false };
         drop(queue);
         self.changed.notify_waiters();
     }
@@ -280,13 +282,15 @@ impl Queue {
 
     /// Whether a frame pushed now would leave at once.
     fn is_ready(&self) -> bool {
-        self.frames.is_empty() && matches!(self.way, Way::Stream { is_full: false, .. })
+        let is_open =
+            matches!(self.way, Way::Stream { is_full: false, .. } | Way::Poll { is_waited_for: true });
+        is_open && self.frames.is_empty()
     }
 
     /// Writes what waits. Returns whether somebody has to be told.
     fn flush(&mut self) -> bool {
         match &mut self.way {
-            Way::Poll => return !self.frames.is_empty(),
+            Way::Poll { .. } => return !self.frames.is_empty(),
             Way::Stream { is_full: true, .. } => return false,
             Way::Stream { .. } => {}
         }

@@ -69,6 +69,10 @@ impl Dispatch {
         while self.shards_left.load(Ordering::Acquire) > 0 {
             self.finished.notified().await;
         }
+        self.sockets_so_far()
+    }
+
+    pub(super) fn sockets_so_far(&self) -> usize {
         self.sockets.load(Ordering::Relaxed)
     }
 }

@@ -12,7 +12,6 @@ use slab::Slab;
 use super::{Outbox, Target, TooManyRooms};
 
 /// What a socket brings into the hub.
-#[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) sid: Sid,
     pub(crate) namespace: String,
@@ -182,6 +181,14 @@ impl Tables {
                 into.push(Arc::clone(&everybody[position as usize].outbox));
             }
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+            && self.by_sid.is_empty()
+            && self.groups.is_empty()
+            && self.namespaces.is_empty()
     }
 
     fn socket(&self, index: u32, life: u64) -> Option<&Socket> {

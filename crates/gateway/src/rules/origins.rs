@@ -33,13 +33,13 @@ pub(crate) enum Grant {
 }
 
 impl Origins {
-    /// The setting's list; empty means the default that fits the authentication.
-    pub(crate) fn new(list: &[String], is_authenticated: bool) -> Self {
+    /// The setting's list; none means the default that fits the authentication.
+    pub(crate) fn new(list: Option<&[String]>, is_authenticated: bool) -> Self {
         match list {
-            [] if is_authenticated => Self::Any,
-            [] => Self::Loopback,
-            list if list.iter().any(|origin| origin == "*") => Self::Any,
-            list => Self::List(list.iter().map(|origin| origin.trim_end_matches('/').to_owned()).collect()),
+            None if is_authenticated => Self::Any,
+            None => Self::Loopback,
+            Some(list) if list.iter().any(|origin| origin == "*") => Self::Any,
+            Some(list) => Self::List(list.to_vec()),
         }
     }
 
@@ -88,11 +88,16 @@ pub(crate) fn is_loopback(origin: &str) -> bool {
         return false;
     };
     let Ok(uri) = format!("http://{rest}/").parse::<Uri>() else { return false };
-    let Some(authority) = uri.authority().filter(|authority| authority.as_str() == rest) else { return false };
-    if rest.contains('@') {
+    let Some(authority) = uri.authority().filter(|authority| authority.as_str() == rest) else {
+        return false;
+    };
+    let host = authority.host();
+    // What follows the host must be a port: `localhost:3000.example.com` belongs to others.
+    let after = &rest[host.len()..];
+    let is_port = |port: &str| port.parse::<u16>().is_ok();
+    if !after.is_empty() && !after.strip_prefix(':').is_some_and(is_port) {
         return false;
     }
-    let host = authority.host();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
         || host.to_ascii_lowercase().ends_with(".localhost")
@@ -106,15 +111,35 @@ mod tests {
     #[test]
     fn loopback_pages_are_told_from_look_alikes() {
         for origin in [
-            "http://localhost", "http://localhost:3000", "https://localhost:3000", "http://127.0.0.1:8080",
-            "http://127.9.9.9", "http://[::1]:5173", "http://LOCALHOST:1", "http://app.localhost:5173",
+            "http://localhost",
+            "http://localhost:3000",
+            "https://localhost:3000",
+            "http://127.0.0.1:8080",
+            "http://127.9.9.9",
+            "http://[::1]:5173",
+            "http://LOCALHOST:1",
+            "http://app.localhost:5173",
         ] {
             assert!(is_loopback(origin), "{origin}");
         }
         for origin in [
-            "", "null", "localhost", "file://localhost", "http://localhost.evil.test", "http://127.0.0.1.evil.test",
-            "http://evil.test", "http://localhost@evil.test", "http://evil.test#localhost", "http://localhost/x",
-            "http://10.0.0.1", "http://[::2]", "http://localhost:1@evil.test:2", "http://evillocalhost",
+            "",
+            "null",
+            "localhost",
+            "file://localhost",
+            "http://localhost.evil.test",
+            "http://127.0.0.1.evil.test",
+            "http://evil.test",
+            "http://localhost@evil.test",
+            "http://evil.test#localhost",
+            "http://localhost:3000.evil.test",
+            "http://localhost:",
+            "http://localhost:x",
+            "http://localhost/x",
+            "http://10.0.0.1",
+            "http://[::2]",
+            "http://localhost:1@evil.test:2",
+            "http://evillocalhost",
         ] {
             assert!(!is_loopback(origin), "{origin}");
         }
@@ -122,11 +147,13 @@ mod tests {
 
     #[test]
     fn a_list_is_echoed_and_others_are_refused() {
-        let list = Origins::new(&["https://app.example.com/".to_owned()], false);
+        let list = Origins::new(Some(&["https://app.example.com".to_owned()]), false);
         let value = HeaderValue::from_static("https://app.example.com");
         let granted = Cors::Allowed(Grant::One { origin: value.clone(), with_credentials: true });
         assert_eq!(list.judge(Some(&value)), granted);
-        for other in ["https://app.example.com.evil.test", "http://app.example.com", "null", "http://localhost"] {
+        for other in
+            ["https://app.example.com.evil.test", "http://app.example.com", "null", "http://localhost"]
+        {
             assert_eq!(list.judge(Some(&HeaderValue::from_static(other))), Cors::Refused, "{other}");
         }
         assert_eq!(list.judge(None), Cors::Allowed(Grant::Nothing));
@@ -134,8 +161,8 @@ mod tests {
 
     #[test]
     fn the_default_fits_the_authentication() {
-        assert_eq!(Origins::new(&[], false), Origins::Loopback);
-        assert_eq!(Origins::new(&[], true), Origins::Any);
-        assert_eq!(Origins::new(&["*".to_owned()], false), Origins::Any);
+        assert_eq!(Origins::new(None, false), Origins::Loopback);
+        assert_eq!(Origins::new(None, true), Origins::Any);
+        assert_eq!(Origins::new(Some(&["*".to_owned()]), false), Origins::Any);
     }
 }

@@ -49,10 +49,7 @@ impl Pattern {
                 literal(&mut pieces, part);
             }
         }
-        Ok(Self {
-            text: text.to_owned(),
-            pieces,
-        })
+        Ok(Self { text: text.to_owned(), pieces })
     }
 
     /// Whether the pattern covers the whole of `text`.
@@ -70,9 +67,9 @@ impl Pattern {
                     retry = Some((piece + 1, at));
                     Some(at)
                 }
-                Some(Piece::Literal(literal)) => text[at..]
-                    .starts_with(literal.as_bytes())
-                    .then(|| at + literal.len()),
+                Some(Piece::Literal(literal)) => {
+                    text[at..].starts_with(literal.as_bytes()).then(|| at + literal.len())
+                }
                 Some(Piece::Segment) => segment_end(text, at),
                 None if at == text.len() => return true,
                 None => None,
@@ -113,11 +110,7 @@ impl Patterns {
     /// # Errors
     /// The first text that is no pattern.
     pub fn parse<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Result<Self, PatternError> {
-        texts
-            .into_iter()
-            .map(|text| Pattern::parse(text.as_ref()))
-            .collect::<Result<_, _>>()
-            .map(Self)
+        texts.into_iter().map(|text| Pattern::parse(text.as_ref())).collect::<Result<_, _>>().map(Self)
     }
 
     /// Whether any pattern covers `text`.
@@ -128,8 +121,7 @@ impl Patterns {
     /// The pattern whose writing is the nearest to `text`, for "did you mean". A bare `*` is
     /// never named.
     pub fn closest(&self, text: &str) -> Option<&str> {
-        let likeness =
-            |pattern: &Pattern| strsim::normalized_damerau_levenshtein(text, &pattern.text);
+        let likeness = |pattern: &Pattern| strsim::normalized_damerau_levenshtein(text, &pattern.text);
         self.0
             .iter()
             .filter(|pattern| pattern.pieces != [Piece::Anything])
@@ -192,15 +184,10 @@ fn is_parameter(segment: &str) -> Result<bool, PatternError> {
     if !name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') {
         return Ok(false);
     }
-    if name
-        .chars()
-        .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
-    {
+    if name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_') {
         return Ok(true);
     }
-    Err(PatternError::PartialParameter {
-        segment: segment.to_owned(),
-    })
+    Err(PatternError::PartialParameter { segment: segment.to_owned() })
 }
 
 fn segment_end(text: &[u8], start: usize) -> Option<usize> {
@@ -220,9 +207,7 @@ mod tests {
         };
         let parameter = segment_start
             && first == b':'
-            && rest
-                .first()
-                .is_some_and(|c| c.is_ascii_alphabetic() || *c == b'_');
+            && rest.first().is_some_and(|c| c.is_ascii_alphabetic() || *c == b'_');
         if parameter {
             let end = rest.iter().position(|c| *c == b'/').unwrap_or(rest.len());
             let segment = text.iter().position(|c| *c == b'/').unwrap_or(text.len());
@@ -249,11 +234,7 @@ mod tests {
     fn stars_parameters_and_literals() {
         check("*", &["", "a", "a/b"], &[]);
         check("entity", &["entity"], &["", "entit", "entity2", "Entity"]);
-        check(
-            "data:*",
-            &["data:", "data:a", "data:a/b"],
-            &["data", "xdata:a"],
-        );
+        check("data:*", &["data:", "data:a", "data:a/b"], &["data", "xdata:a"]);
         check(
             "component/:action",
             &["component/a", "component/:a"],
@@ -272,18 +253,9 @@ mod tests {
     #[test]
     fn what_is_no_pattern() {
         assert_eq!(Pattern::parse(""), Err(PatternError::Empty));
-        assert_eq!(
-            Pattern::parse(&"a".repeat(257)),
-            Err(PatternError::TooLong { bytes: 257 })
-        );
+        assert_eq!(Pattern::parse(&"a".repeat(257)), Err(PatternError::TooLong { bytes: 257 }));
         for text in ["a/:b.c", "a/:b*", ":a:b"] {
-            assert!(
-                matches!(
-                    Pattern::parse(text),
-                    Err(PatternError::PartialParameter { .. })
-                ),
-                "{text}"
-            );
+            assert!(matches!(Pattern::parse(text), Err(PatternError::PartialParameter { .. })), "{text}");
         }
     }
 

@@ -20,11 +20,13 @@ use crate::hub::{SocketKey, TooManyRooms};
 #[derive(Debug, Clone)]
 pub struct Handshake {
     address: IpAddr,
+    /// Binary messages go out as base64 text.
+    pub(super) text_only: bool,
 }
 
 impl Handshake {
-    pub(super) const fn new(address: IpAddr) -> Self {
-        Self { address }
+    pub(super) const fn new(address: IpAddr, text_only: bool) -> Self {
+        Self { address, text_only }
     }
 
     /// The address of the peer that opened the session.
@@ -79,7 +81,7 @@ pub(super) fn push(session: &Session, sockets: &Sockets, text: &str, args: &Args
     if args.attachments().is_empty() {
         session.outbox.push(Frame::text(text), bytes_max);
     } else {
-        let attachments = args.attachments().iter().map(|bytes| Frame::binary(bytes));
+        let attachments = args.attachments().iter().map(|bytes| session.binary(bytes));
         session.outbox.push_all(std::iter::once(Frame::text(text)).chain(attachments).collect(), bytes_max);
     }
 }
@@ -217,6 +219,14 @@ impl Socket {
                 self.client.acks.forget(id);
                 Err(EmitError::TimedOut)
             }
+        }
+    }
+
+    /// Takes the client out of every namespace and closes its connection. It stays away, as after
+    /// [`Socket::disconnect`].
+    pub fn close(&self) {
+        if let Some(session) = self.client.session.upgrade() {
+            session.dismiss(&self.sockets);
         }
     }
 

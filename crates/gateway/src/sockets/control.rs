@@ -5,12 +5,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
 
 use hashbrown::HashMap;
 use idae_socket_protocol::socketio::{self, Args};
 use idae_socket_protocol::websocket::Frame;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
 use super::client::{Client, Socket, push};
 use super::{Session, Sockets};
@@ -25,7 +25,7 @@ pub(crate) struct Handlers {
     pub(crate) disconnect: Option<DisconnectHandler>,
 }
 
-pub(crate) type Answering = Pin<Box<dyn Future<Output = Args<'static>> + Send>>;
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Option<Args<'static>>> + Send>>;
 pub(crate) type EventHandler = Arc<dyn Fn(Socket, Args<'static>) -> Answering + Send + Sync>;
 pub(crate) type ConnectHandler = Arc<dyn Fn(Socket, &str) + Send + Sync>;
 /// The id of the socket that is gone, its namespace, and why.
@@ -39,6 +39,8 @@ pub(super) fn connect(sockets: &Arc<Sockets>, session: &Arc<Session>, namespace:
     let identity = Identity::anonymous();
     let shard = hub::shard_of(&session.sid);
     let sid = hub::new_sid(shard);
+    // First, because events of other threads follow as soon as the hub knows the socket.
+    session.push(sockets, Frame::text(&socketio::connect(namespace, &sid)));
     let key = sockets.hub.enter(Entry {
         sid,
         namespace: namespace.to_owned(),
@@ -46,7 +48,6 @@ pub(super) fn connect(sockets: &Arc<Sockets>, session: &Arc<Session>, namespace:
         outbox: Arc::clone(&session.outbox),
     });
     let client = Arc::new(Client::new(session, sid, namespace, key, identity));
-    session.push(sockets, Frame::text(&socketio::connect(namespace, &sid)));
     let Some(held) = session.joined(Arc::clone(&client)) else {
         // The session ended while its client was being let in.
         return sockets.hub.leave(key);
@@ -91,54 +92,140 @@ pub(super) fn event(
     args: Args<'_>,
 ) {
     if let Some(handler) = sockets.handlers.events.get(name) {
-        return run(sockets, client, id, handler, args.into_owned());
+        return run(sockets, session, client, id, handler, args.into_owned());
     }
     let answer = match name {
-        "grantIn" => json!(if grant_in(sockets, client, &args) { "true" } else { "false" }),
+        "grantIn" => Answer::Granted(if grant_in(sockets, client, &args) { "true" } else { "false" }),
         "subscribe" => change_rooms(sockets, client, &args, Change::Join),
         "unsubscribe" => change_rooms(sockets, client, &args, Change::Part),
-        name if sockets.settings.events.exposes(name) => json!({ "status": "OK" }),
-        _ => json!({ "status": "error", "code": "unknown_event" }),
+        name if sockets.settings.events.exposes(name) => Answer::Status { status: "OK" },
+        _ => Answer::error("unknown_event", None),
     };
+    acknowledge(sockets, session, client, id, &Args::one(&answer).unwrap_or_default());
+}
+
+fn acknowledge(sockets: &Sockets, session: &Session, client: &Client, id: Option<u64>, args: &Args<'_>) {
     if let Some(id) = id {
-        let args = Args::from_raw(answer.to_string(), Vec::new());
-        push(session, sockets, &socketio::ack(&client.namespace, id, &args), &args);
+        push(session, sockets, &socketio::ack(&client.namespace, id, args), args);
     }
 }
 
-/// Runs an embedder's handler beside the session; its result is the acknowledgement.
-fn run(sockets: &Arc<Sockets>, client: &Arc<Client>, id: Option<u64>, handler: &EventHandler, args: Args<'static>) {
-    let (sockets, client) = (Arc::clone(sockets), Arc::clone(client));
-    if client.running.fetch_add(1, Ordering::Relaxed) >= sockets.settings.pending_acks_max {
-        client.running.fetch_sub(1, Ordering::Relaxed);
-        if let Some(id) = id {
-            let busy = json!({ "status": "error", "code": "too_many_pending" });
-            let args = Args::from_raw(busy.to_string(), Vec::new());
-            client.send(&sockets, &socketio::ack(&client.namespace, id, &args), &args);
+/// What an embedder's handler leaves for the client that asked for an acknowledgement: arguments,
+/// or nothing, and then the client waits in vain.
+pub trait IntoAck {
+    /// The arguments of the acknowledgement, if there is to be one.
+    fn into_ack(self) -> Option<Args<'static>>;
+}
+
+impl IntoAck for () {
+    fn into_ack(self) -> Option<Args<'static>> {
+        None
+    }
+}
+
+impl IntoAck for Args<'static> {
+    fn into_ack(self) -> Option<Self> {
+        Some(self)
+    }
+}
+
+impl IntoAck for Option<Args<'static>> {
+    fn into_ack(self) -> Self {
+        self
+    }
+}
+
+/// What the gateway answers itself.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer {
+    /// Strings, because that is what `grantIn` has always been answered with.
+    Granted(&'static str),
+    Status {
+        status: &'static str,
+    },
+    Rooms {
+        status: &'static str,
+        rooms: Vec<String>,
+    },
+    Error {
+        status: &'static str,
+        code: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+}
+
+impl Answer {
+    const fn error(code: &'static str, detail: Option<String>) -> Self {
+        Self::Error { status: "error", code, detail }
+    }
+}
+
+/// Runs an embedder's handler; its result is the acknowledgement. One that has to wait for
+/// something goes on beside the session.
+fn run(
+    sockets: &Arc<Sockets>,
+    session: &Session,
+    client: &Arc<Client>,
+    id: Option<u64>,
+    handler: &EventHandler,
+    args: Args<'static>,
+) {
+    if client.running.load(Ordering::Relaxed) >= sockets.settings.pending_acks_max {
+        tracing::warn!(sid = %client.sid, "an event was refused: socket.pending_acks_max handlers run for this socket");
+        let busy = Args::one(&Answer::error("too_many_pending", None)).unwrap_or_default();
+        return acknowledge(sockets, session, client, id, &busy);
+    }
+    let mut answering = handler(Socket::new(client, sockets), args);
+    // Most handlers are ready at once: then there is no task, and answers keep the events' order.
+    let mut nobody = Context::from_waker(Waker::noop());
+    if let Poll::Ready(answer) = answering.as_mut().poll(&mut nobody) {
+        if let Some(args) = answer {
+            acknowledge(sockets, session, client, id, &args);
         }
         return;
     }
-    let answering = handler(Socket::new(&client, &sockets), args);
+    let running = Running::begin(client);
+    let sockets = Arc::clone(sockets);
     tokio::spawn(async move {
-        let args = answering.await;
-        client.running.fetch_sub(1, Ordering::Relaxed);
-        if let Some(id) = id {
+        let answer = answering.await;
+        if let (Some(id), Some(args)) = (id, answer) {
+            let client = &running.0;
             client.send(&sockets, &socketio::ack(&client.namespace, id, &args), &args);
         }
     });
 }
 
+/// A handler that runs. It counts until it ends, even if it panics.
+struct Running(Arc<Client>);
+
+impl Running {
+    fn begin(client: &Arc<Client>) -> Self {
+        client.running.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(client))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// `grantIn {ROLE, host}`: the room of a role and the room of a host. True if the socket is in all
 /// that were named.
 fn grant_in(sockets: &Sockets, client: &Client, args: &Args<'_>) -> bool {
-    #[derive(Deserialize)]
-    struct Grant {
-        #[serde(rename = "ROLE")]
-        role: Option<String>,
-        host: Option<String>,
+    // A map and not a struct, which would also be read from an array.
+    let Ok(mut grant) = args.first::<serde_json::Map<String, serde_json::Value>>() else { return false };
+    let mut rooms = Vec::new();
+    for key in ["ROLE", "host"] {
+        match grant.remove(key) {
+            Some(serde_json::Value::String(room)) => rooms.push(room),
+            None | Some(serde_json::Value::Null) => {}
+            Some(_) => return false,
+        }
     }
-    let Ok(Grant { role, host }) = args.first() else { return false };
-    let rooms: Vec<String> = role.into_iter().chain(host).collect();
     !rooms.is_empty()
         && rooms.iter().all(|room| check_room(sockets, room).is_ok())
         && sockets.hub.join(client.key, &rooms).is_ok()
@@ -151,7 +238,7 @@ enum Change {
 }
 
 /// `subscribe` and `unsubscribe`: all of the rooms, or none and an error.
-fn change_rooms(sockets: &Sockets, client: &Client, args: &Args<'_>, change: Change) -> serde_json::Value {
+fn change_rooms(sockets: &Sockets, client: &Client, args: &Args<'_>, change: Change) -> Answer {
     let changed = rooms_of(sockets, args).and_then(|rooms| {
         match change {
             Change::Join => sockets.hub.join(client.key, &rooms).map_err(|TooManyRooms| {
@@ -163,8 +250,8 @@ fn change_rooms(sockets: &Sockets, client: &Client, args: &Args<'_>, change: Cha
         Ok(rooms)
     });
     match changed {
-        Ok(rooms) => json!({ "status": "ok", "rooms": rooms }),
-        Err((code, detail)) => json!({ "status": "error", "code": code, "detail": detail }),
+        Ok(rooms) => Answer::Rooms { status: "ok", rooms },
+        Err((code, detail)) => Answer::error(code, Some(detail)),
     }
 }
 

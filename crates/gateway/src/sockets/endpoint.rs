@@ -44,7 +44,9 @@ impl RawSocket {
 
     /// Sends a binary message.
     pub fn send_binary(&self, bytes: impl Into<Bytes>) {
-        self.send(Frame::binary(&bytes.into()));
+        if let Some(session) = self.session.upgrade() {
+            self.send(session.binary(&bytes.into()));
+        }
     }
 
     fn send(&self, frame: Frame) {

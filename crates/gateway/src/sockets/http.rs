@@ -16,7 +16,7 @@ use idae_socket_protocol::websocket::handshake;
 
 use super::client::Handshake;
 use super::websocket::Upgrade;
-use super::{Endpoint, Session, Sockets, now, polling};
+use super::{Endpoint, Session, Sockets, browser, now, polling};
 use crate::hub::Outbox;
 use crate::rules::Cors;
 
@@ -55,7 +55,9 @@ impl Sockets {
         let answer = match &cors {
             Cors::Refused => Err(Refused {
                 refusal: Refusal::Forbidden,
-                message: Some("This origin is not allowed; the setting socket.cors_origins lists those that are".into()),
+                message: Some(
+                    "This origin is not allowed; the setting socket.cors_origins lists those that are".into(),
+                ),
             }),
             Cors::Allowed(_) if is_preflight && !is_upgrade => Ok(Answer::Reply(preflight(asked_headers))),
             Cors::Allowed(_) => self.route(endpoint, request, is_upgrade, peer, shard).await,
@@ -77,6 +79,14 @@ impl Sockets {
         peer: IpAddr,
         shard: usize,
     ) -> Result<Answer, Refused> {
+        if let Some(name) = http.uri().path().strip_prefix(&endpoint.path)
+            && *http.method() == Method::GET
+            && !is_upgrade
+            && let Some(file) =
+                browser::file(name, http.headers(), has_token(http.headers(), ACCEPT_ENCODING, "gzip"))
+        {
+            return Ok(Answer::Reply(file));
+        }
         let request = engineio::Request::parse(http.uri().query().unwrap_or_default())?;
         let offered = match request.transport {
             Transport::Polling => self.settings.transports.polling,
@@ -85,7 +95,7 @@ impl Sockets {
         if !offered {
             return Err(Refusal::UnknownTransport.into());
         }
-        let session = match request.sid {
+        let session = match &request.sid {
             Some(sid) => Some(self.session_for(endpoint, sid).ok_or(Refusal::UnknownSid)?),
             None => None,
         };
@@ -101,14 +111,18 @@ impl Sockets {
             None if http.method() != Method::GET => Err(Refusal::BadHandshakeMethod.into()),
             None if over_websocket != is_upgrade => Err(Refusal::BadRequest.into()),
             None if !request.version_4 => Err(Refusal::UnsupportedVersion.into()),
+            None if let Some(reason) = self.closed() => {
+                Err(Refused { refusal: Refusal::Forbidden, message: Some(reason.into()) })
+            }
             None if is_upgrade => {
                 let response = switch_protocols(http.method(), http.headers())?;
-                let (endpoint, handshake) = (Arc::clone(endpoint), Handshake::new(peer));
+                let (endpoint, handshake) = (Arc::clone(endpoint), Handshake::new(peer, request.text_only));
                 Ok(upgrade(response, |sockets| Upgrade::open(sockets, endpoint, handshake, shard), self))
             }
             None => {
                 let outbox = Outbox::polling();
-                let session = self.open(endpoint, shard, Transport::Polling, outbox, Handshake::new(peer));
+                let handshake = Handshake::new(peer, request.text_only);
+                let session = self.open(endpoint, shard, Transport::Polling, outbox, handshake);
                 let body = session.outbox.take_payload().unwrap_or_default();
                 Ok(Answer::Reply(payload(body, http.headers())))
             }
@@ -157,7 +171,8 @@ impl Sockets {
 impl Refused {
     fn on_polling(&self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::from(self.refusal.body(self.message.as_deref())));
-        *response.status_mut() = StatusCode::from_u16(self.refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        *response.status_mut() =
+            StatusCode::from_u16(self.refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }
@@ -247,10 +262,14 @@ fn empty(status: StatusCode) -> Response<Full<Bytes>> {
 
 /// Whether a header's list holds a token. Weights (`gzip;q=0.5`) are passed over, `q=0` excludes.
 fn has_token(headers: &HeaderMap, name: http::HeaderName, token: &str) -> bool {
-    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(
-        |item| {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|item| {
             let (item, weight) = item.split_once(';').unwrap_or((item, ""));
-            item.trim().eq_ignore_ascii_case(token) && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
-        },
-    )
+            item.trim().eq_ignore_ascii_case(token)
+                && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
+        })
 }

@@ -10,6 +10,7 @@
 //! * Nothing is parked for an idle session: no buffer, no timer, no second task.
 //! * The lock of a session's state is not held while an embedder's code runs.
 
+mod browser;
 mod client;
 mod clock;
 mod control;
@@ -21,15 +22,16 @@ mod table;
 mod websocket;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use idae_socket_protocol::engineio::{CloseReason, Transport};
 use idae_socket_protocol::websocket::Frame;
 use idae_socket_protocol::{engineio, socketio};
 
-pub(crate) use client::Acks;
 pub use client::{EmitError, Handshake, Socket};
-pub(crate) use control::Handlers;
+pub use control::IntoAck;
+pub(crate) use control::{Answering, Handlers};
 pub use endpoint::RawSocket;
 pub(crate) use endpoint::{Application, Endpoint, RawHandler};
 pub(crate) use http::Answer;
@@ -43,6 +45,8 @@ use crate::rules::{EventNames, Origins, Patterns};
 /// What the sockets of a gateway may do and use.
 pub(crate) struct Settings {
     pub(crate) transports: Transports,
+    /// Sessions at the same time. A polling session has no connection that would be counted.
+    pub(crate) sessions_max: usize,
     pub(crate) connect_timeout: Duration,
     pub(crate) connection: socketio::Limits,
     /// Bytes of a room's name.
@@ -68,6 +72,7 @@ pub(crate) struct Sockets {
     endpoints: Vec<Arc<Endpoint>>,
     handlers: Handlers,
     shards: Box<[Table]>,
+    is_draining: AtomicBool,
 }
 
 impl Sockets {
@@ -84,6 +89,7 @@ impl Sockets {
             endpoints: endpoints.into_iter().map(Arc::new).collect(),
             handlers,
             shards: threads.iter().cloned().map(Table::new).collect(),
+            is_draining: AtomicBool::new(false),
         }
     }
 
@@ -97,8 +103,10 @@ impl Sockets {
         clock::run(self, shard).await;
     }
 
-    /// Ends every session: clients see `transport close` and come back.
+    /// Ends every session and opens no more: clients see `transport close` and come back, to
+    /// whoever listens then.
     pub(crate) fn close_all(&self, reason: CloseReason) {
+        self.is_draining.store(true, Ordering::Relaxed);
         for shard in &self.shards {
             for session in shard.all() {
                 session.finish(self, reason);
@@ -123,6 +131,16 @@ impl Sockets {
         let deadline = session.deadline();
         self.shards[shard].insert(Arc::clone(&session), deadline);
         session
+    }
+
+    /// Why no session can be opened, if that is so.
+    fn closed(&self) -> Option<&'static str> {
+        if self.is_draining.load(Ordering::Relaxed) {
+            return Some("The gateway is stopping; come back in a moment");
+        }
+        let sessions: usize = self.shards.iter().map(Table::len).sum();
+        (sessions >= self.settings.sessions_max)
+            .then_some("Too many sessions; the setting socket.connections_max limits them")
     }
 
     /// The session of an id, in whichever shard the id says.

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use idae_socket_protocol::engineio::{self, CloseReason, Due, Message, Packet, Probe, Transport};
-use idae_socket_protocol::socketio::{Connection, Held, Inbound};
-use idae_socket_protocol::websocket::Frame;
 use idae_socket_protocol::Sid;
+use idae_socket_protocol::engineio::{
+    self, CloseReason, Due, Message, Packet, Probe, Transport, push_base64,
+};
+use idae_socket_protocol::socketio::{self, Connection, Held, Inbound};
+use idae_socket_protocol::websocket::Frame;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::client::{Client, Handshake};
 use super::{Application, Endpoint, RawSocket, Sockets, control};
-use crate::hub::Outbox;
+use crate::hub::{Outbox, Standing};
 
 pub(crate) struct Session {
     /// The secret by which requests find the session.
@@ -139,7 +141,9 @@ impl Session {
     fn act(self: &Arc<Self>, sockets: &Arc<Sockets>, inbound: Inbound<'_>) {
         match inbound {
             Inbound::Connect { namespace, auth } => control::connect(sockets, self, &namespace, auth),
-            Inbound::ConnectRefused { namespace, message } => control::refuse(sockets, self, &namespace, message, None),
+            Inbound::ConnectRefused { namespace, message } => {
+                control::refuse(sockets, self, &namespace, message, None);
+            }
             Inbound::Event { namespace, id, name, args } => {
                 if let Some(client) = self.client(&namespace) {
                     control::event(sockets, self, &client, id, &name, args);
@@ -162,6 +166,16 @@ impl Session {
     /// Queues a frame of the session itself.
     pub(super) fn push(&self, sockets: &Sockets, frame: Frame) {
         self.outbox.push(frame, sockets.hub.limits().outbox_bytes_max);
+    }
+
+    /// A binary message in the form that the client can take.
+    pub(super) fn binary(&self, bytes: &[u8]) -> Frame {
+        if !self.handshake.text_only {
+            return Frame::binary(bytes);
+        }
+        let mut text = Vec::new();
+        push_base64(bytes, &mut text);
+        Frame::text(std::str::from_utf8(&text).unwrap_or_default())
     }
 
     pub(super) fn client(&self, namespace: &str) -> Option<Arc<Client>> {
@@ -231,9 +245,15 @@ impl Session {
             if state.ended.is_some() {
                 return false;
             }
-            if state.connect_by.is_some_and(|by| by <= now) {
+            let overdue = match self.outbox.status().standing {
+                // Over WebSocket the task sees it first; a polling session has none.
+                Standing::Overflowed => Some(CloseReason::SlowConsumer),
+                _ if state.connect_by.is_some_and(|by| by <= now) => Some(CloseReason::ForcedClose),
+                _ => None,
+            };
+            if let Some(reason) = overdue {
                 drop(state);
-                self.close(sockets, CloseReason::ForcedClose);
+                self.close(sockets, reason);
                 return false;
             }
             match state.engine.tick(&self.endpoint.settings, now) {
@@ -274,6 +294,17 @@ impl Session {
             Transport::Polling => self.end(sockets, reason, Frame::text("1")),
             Transport::Websocket => self.close(sockets, reason),
         }
+    }
+
+    /// Takes the client out of every namespace, says so for each, and ends the session.
+    pub(super) fn dismiss(&self, sockets: &Sockets) {
+        let clients = std::mem::take(&mut self.state.lock().clients);
+        for client in clients {
+            control::left(sockets, &client, "server namespace disconnect");
+            self.push(sockets, Frame::text(&socketio::disconnect(&client.namespace)));
+        }
+        self.outbox.flush();
+        self.finish(sockets, CloseReason::ForcedClose);
     }
 
     pub(super) fn end(&self, sockets: &Sockets, reason: CloseReason, last: Frame) {

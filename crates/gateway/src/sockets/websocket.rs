@@ -75,7 +75,10 @@ impl Upgrade {
                 let Ok(stream) = stream.into_std() else { return };
                 let thread = sockets.shard(&session).thread.clone();
                 thread.spawn(async move {
-                    if let Ok(stream) = TcpStream::from_std(stream) {
+                    // The runtime knows nothing of this connection yet; before it does, writes fail.
+                    if let Ok(stream) = TcpStream::from_std(stream)
+                        && stream.writable().await.is_ok()
+                    {
                         probe(sockets, session, stream, early).await;
                     }
                     drop(held);
@@ -92,7 +95,7 @@ async fn probe(sockets: Arc<Sockets>, session: Arc<Session>, stream: TcpStream, 
             let probing = Probing { write, given_up };
             Connection::probing(sockets, session, read, probing).run(early).await;
         }
-        None => dismiss(write, read).await,
+        None => Box::pin(dismiss(write, read)).await,
     }
 }
 
@@ -147,13 +150,14 @@ impl Connection {
                 self.read_to_end().await
             }
         };
+        // Boxed, because the room for it would be part of every task from the start.
         match (end, self.probing.take()) {
             (End::Probe, Some(Probing { write, .. })) => {
                 self.session.end_probe();
-                dismiss(write, self.read).await;
+                Box::pin(dismiss(write, self.read)).await;
             }
             _ => {
-                let _ = timeout(FAREWELL_TIME_MAX, self.take_leave()).await;
+                let _ = Box::pin(timeout(FAREWELL_TIME_MAX, self.take_leave())).await;
                 self.session.outbox.abandon();
             }
         }
@@ -350,9 +354,9 @@ fn answer(write: &OwnedWriteHalf, frame: &Frame) -> ControlFlow<End> {
 
 /// Reads and forgets until the peer closes.
 async fn drain(read: &mut OwnedReadHalf) {
-    let mut nothing = [0; 4096];
     while read.readable().await.is_ok() {
-        match read.try_read(&mut nothing) {
+        // Not a buffer of its own, which every task would carry all its life.
+        match read.try_read(&mut Scratch::take().0) {
             Ok(0) => return,
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}

@@ -1,5 +1,9 @@
 //! What a request to the Engine.IO endpoint asks for, and the refusals of the protocol.
 
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
 /// How packets travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
@@ -60,31 +64,39 @@ pub struct Request<'a> {
     /// The transport the request is for.
     pub transport: Transport,
     /// The session it belongs to; none opens a new one.
-    pub sid: Option<&'a str>,
+    pub sid: Option<Cow<'a, str>>,
     /// Whether `EIO` is 4. Matters when a session is opened, and must agree later.
     pub version_4: bool,
+    /// `b64`: the client cannot take binary frames and gets base64 text instead.
+    pub text_only: bool,
 }
 
 impl<'a> Request<'a> {
     /// Reads a raw query string. Of a key given twice the last value counts, an empty `sid` is none.
     pub fn parse(query: &'a str) -> Result<Self, Refusal> {
-        let (mut transport, mut sid, mut version_4) = (None, None, false);
+        let (mut transport, mut sid, mut version_4, mut text_only) = (None, None, false, false);
         for pair in query.split('&') {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            match key {
+            let value = percent_decode(value);
+            match percent_decode(key).as_ref() {
                 "transport" => transport = Some(value),
                 "sid" => sid = Some(value).filter(|sid| !sid.is_empty()),
                 "EIO" => version_4 = value == "4",
+                "b64" => text_only = !value.is_empty() && value != "0",
                 _ => {}
             }
         }
-        let transport = match transport {
+        let transport = match transport.as_deref() {
             Some("polling") => Transport::Polling,
             Some("websocket") => Transport::Websocket,
             _ => return Err(Refusal::UnknownTransport),
         };
-        Ok(Self { transport, sid, version_4 })
+        Ok(Self { transport, sid, version_4, text_only })
     }
+}
+
+fn percent_decode(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8_lossy()
 }
 
 #[cfg(test)]
@@ -95,7 +107,17 @@ mod tests {
     fn the_last_of_two_values_counts_and_an_empty_sid_is_none() {
         let request =
             Request::parse("EIO=3&transport=websocket&sid=a&EIO=4&transport=polling&sid=&t=x").unwrap();
-        assert_eq!(request, Request { transport: Transport::Polling, sid: None, version_4: true });
+        assert_eq!(
+            request,
+            Request { transport: Transport::Polling, sid: None, version_4: true, text_only: false }
+        );
+    }
+
+    #[test]
+    fn keys_and_values_may_be_percent_encoded() {
+        let request = Request::parse("%45IO=%34&transport=%70olling&sid=a%2Db&b64=1").unwrap();
+        let sid = Some("a-b".into());
+        assert_eq!(request, Request { transport: Transport::Polling, sid, version_4: true, text_only: true });
     }
 
     #[test]

@@ -31,10 +31,7 @@ fn the_names_people_already_use() {
     accepted(
         &environment(&[
             ("IDAE_SOCKET_AUTH_STRATEGY", "none"),
-            (
-                "IDAE_SOCKET_CORS_ORIGIN",
-                "https://app.example.com,http://localhost:5173",
-            ),
+            ("IDAE_SOCKET_CORS_ORIGIN", "https://app.example.com,http://localhost:5173"),
             ("IDAE_SOCKET_PUBLISH_KEY", "0123456789abcdef"),
             ("IDAE_SOCKET_REDIS_URL", ""),
         ]),
@@ -63,10 +60,7 @@ fn the_names_people_already_use() {
 #[test]
 fn later_sources_win() {
     let sources = Sources {
-        file: Some((
-            FILE.to_owned(),
-            "host = \"localhost\"\nport = 1\nlog.level = \"debug\"".to_owned(),
-        )),
+        file: Some((FILE.to_owned(), "host = \"localhost\"\nport = 1\nlog.level = \"debug\"".to_owned())),
         environment: pairs(&[("IDAE_SOCKET_PORT", "2"), ("IDAE_SOCKET_LOG_LEVEL", "warn")]),
         flags: pairs(&[("port", "3")]),
         secret_files: None,
@@ -86,10 +80,7 @@ fn a_secret_from_a_file_loses_its_newline() {
         let resolved = resolve(&environment(&[("IDAE_SOCKET_PUBLISH_KEY_FILE", path)]));
         let key = resolved.config.publish.key.as_ref().unwrap();
         assert_eq!(key.expose(), "the-key-in-the-file");
-        assert_eq!(
-            resolved.origin("publish.key").to_string(),
-            "IDAE_SOCKET_PUBLISH_KEY_FILE"
-        );
+        assert_eq!(resolved.origin("publish.key").to_string(), "IDAE_SOCKET_PUBLISH_KEY_FILE");
     }
 }
 
@@ -107,14 +98,10 @@ fn a_secret_said_twice_or_from_nowhere() {
     // Who forgets what `_FILE` means puts the secret itself there.
     refused(
         &environment(&[("IDAE_SOCKET_PUBLISH_KEY_FILE", "hunter2hunter2hunter2")]),
-        expect![
-            "IDAE_SOCKET_PUBLISH_KEY_FILE: the file with `publish.key` cannot be read: no such file"
-        ],
+        expect!["IDAE_SOCKET_PUBLISH_KEY_FILE: the file with `publish.key` cannot be read: no such file"],
     );
-    let no_reader = Sources {
-        secret_files: None,
-        ..environment(&[("IDAE_SOCKET_PUBLISH_KEY_FILE", "/run/key")])
-    };
+    let no_reader =
+        Sources { secret_files: None, ..environment(&[("IDAE_SOCKET_PUBLISH_KEY_FILE", "/run/key")]) };
     refused(
         &no_reader,
         expect![
@@ -132,11 +119,7 @@ fn a_variable_or_a_flag_that_does_not_exist() {
         ("IDAE_SOCKET_PING_INTERVAL_MS", "5"),
         ("IDAE_SOCKET_XYZZY", "x"),
     ]);
-    sources.flags = pairs(&[
-        ("socket.pth", "/x/"),
-        ("port", "abc"),
-        ("publish.keys", "hunter2"),
-    ]);
+    sources.flags = pairs(&[("socket.pth", "/x/"), ("port", "abc"), ("publish.keys", "hunter2")]);
     refused(
         &sources,
         expect![[r#"

@@ -48,10 +48,8 @@ rooms = ["tenant:*"]
 "#,
     ));
     let keys = resolved.config.publish.every_key();
-    let shown: Vec<_> = keys
-        .iter()
-        .map(|key| (key.name.as_str(), key.key.expose(), &key.events, &key.rooms))
-        .collect();
+    let shown: Vec<_> =
+        keys.iter().map(|key| (key.name.as_str(), key.key.expose(), &key.events, &key.rooms)).collect();
     expect![[r#"[("default", "0123456789abcdef", [], []), ("billing", "fedcba9876543210", ["invoice:*"], ["tenant:*"])]"#]].assert_eq(&format!("{shown:?}"));
 }
 
@@ -138,10 +136,7 @@ fn text_that_is_no_toml() {
 
 #[test]
 fn a_key_written_twice() {
-    refused(
-        &toml("port = 1\nport = 2\n"),
-        expect!["gateway.toml:2: this is not TOML: duplicate key"],
-    );
+    refused(&toml("port = 1\nport = 2\n"), expect!["gateway.toml:2: this is not TOML: duplicate key"]);
 }
 
 #[test]
@@ -175,9 +170,7 @@ rooms = []
     );
     refused(
         &toml("[publish.keys]\nname = \"a\"\n"),
-        expect![
-            "gateway.toml:1: `publish.keys` must be written in the file as [[publish.keys]] tables"
-        ],
+        expect!["gateway.toml:1: `publish.keys` must be written in the file as [[publish.keys]] tables"],
     );
     refused(
         &toml("publish.keys = [\"0123456789abcdef\"]"),
@@ -241,8 +234,5 @@ fn a_misspelt_key_accuses_no_other() {
 fn the_path_gets_its_last_slash() {
     let config = resolve(&toml("socket.path = \"/live\"")).config;
     assert_eq!(config.socket.path, "/live/");
-    assert_eq!(
-        config.socket.transports,
-        [Transport::Polling, Transport::WebSocket]
-    );
+    assert_eq!(config.socket.transports, [Transport::Polling, Transport::WebSocket]);
 }

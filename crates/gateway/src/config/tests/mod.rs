@@ -1,8 +1,5 @@
 //! What a person writes, and what the gateway makes of it.
-#![allow(
-    clippy::needless_pass_by_value,
-    reason = "`expect![…]` stands at the call as it is"
-)]
+#![allow(clippy::needless_pass_by_value, reason = "`expect![…]` stands at the call as it is")]
 
 mod environment;
 mod file;
@@ -18,25 +15,15 @@ use super::{Config, ConfigErrors, Resolved, Sources};
 const FILE: &str = "gateway.toml";
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 fn toml(text: &str) -> Sources<'static> {
-    Sources {
-        file: Some((FILE.to_owned(), text.to_owned())),
-        ..Sources::default()
-    }
+    Sources { file: Some((FILE.to_owned(), text.to_owned())), ..Sources::default() }
 }
 
 fn environment(variables: &[(&str, &str)]) -> Sources<'static> {
-    Sources {
-        environment: pairs(variables),
-        secret_files: Some(&secret_file),
-        ..Sources::default()
-    }
+    Sources { environment: pairs(variables), secret_files: Some(&secret_file), ..Sources::default() }
 }
 
 /// The files of the tests.
@@ -68,8 +55,6 @@ fn refused(sources: &Sources<'_>, expected: Expect) {
 fn accepted(sources: &Sources<'_>, expected: Expect) {
     let rows = resolve(sources).explain().into_iter();
     let rows = rows.filter(|row| row.origin != super::Origin::Default);
-    let lines: Vec<_> = rows
-        .map(|row| format!("{} = {} ({})", row.key, row.value, row.origin))
-        .collect();
+    let lines: Vec<_> = rows.map(|row| format!("{} = {} ({})", row.key, row.value, row.origin)).collect();
     expected.assert_eq(&lines.join("\n"));
 }

@@ -10,15 +10,8 @@ use super::{resolve, toml};
 fn no_output_shows_a_secret() {
     let text = "[publish]\nkey = \"hunter2-hunter2-hunter2\"\n[[publish.keys]]\nname = \"a\"\nkey = \"hunter2-hunter2-hunter3\"\n";
     let resolved = resolve(&toml(text));
-    let shown = format!(
-        "{resolved:?} {:#?} {:?}",
-        resolved.config,
-        resolved.explain()
-    );
-    assert!(
-        shown.contains("***") && !shown.contains("hunter2"),
-        "{shown}"
-    );
+    let shown = format!("{resolved:?} {:#?} {:?}", resolved.config, resolved.explain());
+    assert!(shown.contains("***") && !shown.contains("hunter2"), "{shown}");
     assert_eq!(format!("{:?}", Secret::new("hunter2")), "***");
     assert!(!format!("{:?}", PublishKey::unlimited("a", "hunter2")).contains("hunter2"));
 }
@@ -28,30 +21,16 @@ fn every_key_is_in_the_reference_and_in_the_explanation() {
     let reference = reference();
     let rows = resolve(&toml("")).explain();
     for setting in table::settings() {
-        assert!(
-            reference.contains(&format!("| `{}` |", setting.key)),
-            "{}",
-            setting.key
-        );
+        assert!(reference.contains(&format!("| `{}` |", setting.key)), "{}", setting.key);
         let built = matches!(setting.state, State::Built { .. });
-        assert_eq!(
-            rows.iter().any(|row| row.key == setting.key),
-            built,
-            "{}",
-            setting.key
-        );
+        assert_eq!(rows.iter().any(|row| row.key == setting.key), built, "{}", setting.key);
     }
 }
 
 #[test]
 fn keys_and_variables_are_unique() {
     let mut names: Vec<_> = table::settings()
-        .flat_map(|setting| {
-            setting
-                .legacy_variables()
-                .map(str::to_owned)
-                .chain([setting.variable()])
-        })
+        .flat_map(|setting| setting.legacy_variables().map(str::to_owned).chain([setting.variable()]))
         .collect();
     let count = names.len();
     names.sort();
@@ -59,8 +38,7 @@ fn keys_and_variables_are_unique() {
     assert_eq!(names.len(), count);
     assert!(
         table::settings()
-            .all(|setting| table::find(setting.key)
-                .is_some_and(|found| std::ptr::eq(found, setting)))
+            .all(|setting| table::find(setting.key).is_some_and(|found| std::ptr::eq(found, setting)))
     );
 }
 
@@ -74,17 +52,12 @@ fn every_default_lies_in_its_range_and_can_be_read_back() {
         let Some(value) = number(&defaults) else {
             continue;
         };
-        let (min, max) = setting
-            .range
-            .unwrap_or_else(|| panic!("{} is a number without a range", setting.key));
+        let (min, max) =
+            setting.range.unwrap_or_else(|| panic!("{} is a number without a range", setting.key));
         assert!((min..=max).contains(&value), "{}", setting.key);
         let mut config = Config::default();
         for bound in [min, max] {
-            assert!(
-                read(&mut config, &Given::Text(bound.to_string())),
-                "{}",
-                setting.key
-            );
+            assert!(read(&mut config, &Given::Text(bound.to_string())), "{}", setting.key);
             assert_eq!(show(&config), bound.to_string(), "{}", setting.key);
         }
     }
@@ -100,8 +73,5 @@ fn the_example_of_the_reference_works() {
 fn the_reference_is_up_to_date() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        written == reference(),
-        "docs/configuration.md is out of date: run `cargo xtask docs`"
-    );
+    assert!(written == reference(), "docs/configuration.md is out of date: run `cargo xtask docs`");
 }

@@ -15,12 +15,7 @@ fn invalid(change: impl FnOnce(&mut Config), expected: Expect) {
 fn warned(change: impl FnOnce(&mut Config), expected: Expect) {
     let mut config = Config::default();
     change(&mut config);
-    let warnings: Vec<_> = config
-        .validate()
-        .unwrap()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let warnings: Vec<_> = config.validate().unwrap().iter().map(ToString::to_string).collect();
     expected.assert_eq(&warnings.join("\n"));
 }
 
@@ -32,9 +27,7 @@ fn texts(texts: &[&str]) -> Vec<String> {
 fn the_defaults_are_valid() {
     warned(
         |_| {},
-        expect![
-            "`auth.strategy` is `none`: everybody who connects is let in and every room is open"
-        ],
+        expect!["`auth.strategy` is `none`: everybody who connects is let in and every room is open"],
     );
 }
 
@@ -46,24 +39,12 @@ fn everybody_may_connect_only_where_nobody_else_is() {
             "`auth.strategy` is `none`, so everybody who can reach 0.0.0.0 would be let in: set `host` to 127.0.0.1, or accept it with `auth.insecure` = true (IDAE_SOCKET_AUTH_INSECURE=true)"
         ],
     );
-    for host in [
-        "127.0.0.1",
-        "127.8.8.8",
-        "localhost",
-        "::1",
-        "::ffff:127.0.0.1",
-    ] {
-        let config = Config {
-            host: host.to_owned(),
-            ..Config::default()
-        };
+    for host in ["127.0.0.1", "127.8.8.8", "localhost", "::1", "::ffff:127.0.0.1"] {
+        let config = Config { host: host.to_owned(), ..Config::default() };
         assert!(config.validate().is_ok(), "{host}");
     }
     for host in ["::", "example.com", "10.0.0.1", "localhost.example.com"] {
-        let config = Config {
-            host: host.to_owned(),
-            ..Config::default()
-        };
+        let config = Config { host: host.to_owned(), ..Config::default() };
         assert!(config.validate().is_err(), "{host}");
     }
     warned(
@@ -99,15 +80,13 @@ fn addresses() {
         invalid(
             |config| config.host = host.to_owned(),
             match host {
-                "" => expect![[
-                    r#"`host` must be an IP address or a name without scheme and port, not """#
-                ]],
+                "" => expect![[r#"`host` must be an IP address or a name without scheme and port, not """#]],
                 "http://localhost" => expect![[
                     r#"`host` must be an IP address or a name without scheme and port, not "http://localhost""#
                 ]],
-                "localhost:4000" => expect![[
-                    r#"`host` must not hold the port, as "localhost:4000" does: that is `port`"#
-                ]],
+                "localhost:4000" => {
+                    expect![[r#"`host` must not hold the port, as "localhost:4000" does: that is `port`"#]]
+                }
                 _ => expect![[
                     r#"`host` must be an IP address or a name without scheme and port, not "[::1]""#
                 ]],
@@ -120,9 +99,7 @@ fn addresses() {
 fn a_strategy_of_a_later_version() {
     invalid(
         |config| config.auth.strategy = Strategy::Introspection,
-        expect![
-            "`auth.strategy` = `introspection` is not available in this version: only `none` is"
-        ],
+        expect!["`auth.strategy` = `introspection` is not available in this version: only `none` is"],
     );
 }
 
@@ -179,11 +156,7 @@ fn publish_keys() {
                 PublishKey::unlimited("default", "a-key-of-sixteen-b"),
                 PublishKey::unlimited("b", "hunter2-hunter2-hunter2"),
                 PublishKey::unlimited("b", "hunter2 hunter2"),
-                PublishKey {
-                    events: texts(&["a b"]),
-                    rooms: texts(&[""]),
-                    ..PublishKey::unlimited(" ", "")
-                },
+                PublishKey { events: texts(&["a b"]), rooms: texts(&[""]), ..PublishKey::unlimited(" ", "") },
             ];
         },
         expect![[r#"
@@ -206,9 +179,7 @@ fn publish_keys() {
 
 #[test]
 fn paths() {
-    for path in [
-        "/", "live/", "/live", "/v1/", "/a//b/", "/a b/", "/a/../b/", "/a?b/", "//",
-    ] {
+    for path in ["/", "live/", "/live", "/v1/", "/a//b/", "/a b/", "/a/../b/", "/a?b/", "//"] {
         let mut config = Config::default();
         config.socket.path = path.to_owned();
         assert!(config.validate().is_err(), "{path}");
@@ -249,12 +220,8 @@ fn origins() {
             `*` in `socket.cors_origins` allows every origin: remove it or the others"#]],
     );
     let mut config = Config::default();
-    let good = [
-        "http://localhost:5173",
-        "https://app.example.com",
-        "capacitor://localhost",
-        "http://[::1]:80801",
-    ];
+    let good =
+        ["http://localhost:5173", "https://app.example.com", "capacitor://localhost", "http://[::1]:80801"];
     config.socket.cors_origins = Some(texts(&good[..3]));
     assert!(config.validate().is_ok());
     config.socket.cors_origins = Some(texts(&good));

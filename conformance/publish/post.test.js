@@ -1,0 +1,382 @@
+// POST /<event>: every field of the body, whom it reaches and what they receive.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { next, nextValue } from '../harness/events.js';
+import { startGateway } from '../harness/gateway.js';
+import { ask, client, connectNow, joined } from '../harness/sessions.js';
+import {
+  JWT_SECRET,
+  Listener,
+  assertPublished,
+  assertRefused,
+  heard,
+  signedToken,
+} from './publishing.js';
+
+describe('who is reached', () => {
+  let gateway;
+  const people = {};
+
+  before(async () => {
+    gateway = await startGateway({
+      config: `
+        namespaces = ["/", "/shop"]
+        [auth]
+        strategy = "jwt"
+        jwt_secret = "${JWT_SECRET}"
+        [rooms]
+        join = ["public:*"]
+      `,
+    });
+    const enter = (claims, options) =>
+      Listener.open(undefined, gateway, { token: signedToken(claims), ...options });
+    people.ada = await enter({ sub: 'ada', roles: ['admin'] }, { rooms: ['public:a'] });
+    people.adaAgain = await enter({ sub: 'ada' });
+    // Bob's id is a number in his token; as a user id it is the text "42".
+    people.bob = await enter({ sub: 42 }, { rooms: ['public:a', 'public:b', 'public:é😀'] });
+    // Carl holds roles that look like Bob's id and like a number: they are rooms only.
+    people.carl = await enter({ sub: 'carl', roles: ['42', '1.0'] });
+    people.shopper = await enter({ sub: 'ada' }, { rooms: ['public:a'], namespace: '/shop' });
+  });
+
+  after(async () => {
+    for (const person of Object.values(people)) person.close();
+    await gateway?.end();
+  });
+
+  const all = ['ada', 'adaAgain', 'bob', 'carl'];
+  // Title, body (an object without payload, or the JSON text of one), who hears it.
+  const cases = [
+    ['rooms as an array', { rooms: ['public:a'] }, ['ada', 'bob']],
+    ['rooms as a string', { rooms: 'public:a' }, ['ada', 'bob']],
+    ['rooms as a number is its text', { rooms: 42 }, ['carl']],
+    ['rooms as an array with a number', { rooms: [42] }, ['carl']],
+    ['a number keeps its text, fraction and all', '{"rooms":[1.0],"payload":0}', ['carl']],
+    ['a number in another spelling is another room', '{"rooms":[1.00],"payload":0}', []],
+    ['a role is a room', { rooms: ['admin'] }, ['ada']],
+    ['several rooms are a union', { rooms: ['admin', '42'] }, ['ada', 'carl']],
+    ['a socket in two of the rooms hears it once', { rooms: ['public:a', 'public:b'] }, ['ada', 'bob']],
+    ['a room named twice counts once', { rooms: ['public:a', 'public:a'] }, ['ada', 'bob']],
+    ['a room beyond ASCII', { rooms: ['public:é😀'] }, ['bob']],
+    ['a room in escapes', '{"rooms":["\\u0070ublic:\\u00e9\\ud83d\\ude00"],"payload":0}', ['bob']],
+    ['an empty room reaches nobody', { rooms: ['public:nobody'] }, []],
+    ['a pattern is not a room', { rooms: ['public:*', '*'] }, []],
+    ['room names differ in case', { rooms: ['PUBLIC:A'] }, []],
+
+    ['users as a string: each device of the user', { users: 'ada' }, ['ada', 'adaAgain']],
+    ['users as an array', { users: ['ada', 'carl'] }, ['ada', 'adaAgain', 'carl']],
+    ['users as a number is its text', { users: 42 }, ['bob']],
+    ['users as an array with a number', { users: [42] }, ['bob']],
+    ['users as numeric text', { users: '42' }, ['bob']],
+    ['users takes a socket id', (id) => ({ users: [id.ada] }), ['ada']],
+    ['a pattern is not a user', { users: ['*', 'a*'] }, []],
+
+    ['payload.own as a string', { payload: { own: 'ada' } }, ['ada', 'adaAgain']],
+    ['payload.own as an array', { payload: { own: ['carl', '42'] } }, ['bob', 'carl']],
+    ['payload.own as a number', { payload: { own: 42 } }, ['bob']],
+    ['payload.own as a socket id', (id) => ({ payload: { own: id.adaAgain } }), ['adaAgain']],
+    ['payload.own as socket ids', (id) => ({ payload: { own: [id.ada, id.bob] } }), ['ada', 'bob']],
+    ['own deeper in the payload is no target', { rooms: '42', payload: { a: { own: 'ada' } } }, ['carl']],
+
+    ['a user id is not a room', { rooms: ['ada'] }, []],
+    ['a room is not a user', { users: ['public:a', 'admin'] }, []],
+    ['a socket id is not a room', (id) => ({ rooms: [id.ada] }), []],
+    ['a room is not a socket id', { payload: { own: ['public:a'] } }, []],
+
+    [
+      'all targets are one union, each socket once',
+      (id) => ({ rooms: ['public:a', 'public:b'], users: ['42'], payload: { own: [id.ada, 'carl'] } }),
+      ['ada', 'bob', 'carl'],
+    ],
+    ['broadcast reaches the namespace', { broadcast: true }, all],
+    ['broadcast and rooms: still once', { broadcast: true, rooms: 'public:a', users: 'ada' }, all],
+    ['broadcast false adds nobody', { broadcast: false, rooms: 'admin' }, ['ada']],
+
+    ['except a room', { broadcast: true, except: ['public:b'] }, ['ada', 'adaAgain', 'carl']],
+    ['except as a string', { broadcast: true, except: 'public:a' }, ['adaAgain', 'carl']],
+    ['except as a number is a room', { broadcast: true, except: 42 }, ['ada', 'adaAgain', 'bob']],
+    ['except a socket id', (id) => ({ rooms: 'public:a', except: [id.ada] }), ['bob']],
+    ['except a role', { users: 'ada', except: ['admin'] }, ['adaAgain']],
+    ['except wins over users', { users: '42', except: 'public:b' }, []],
+    ['except wins over a socket id', (id) => ({ users: id.ada, except: id.ada }), []],
+    ['except does not name users', { users: ['ada'], except: ['ada'] }, ['ada', 'adaAgain']],
+    ['an empty except leaves nobody out', { rooms: 'admin', except: [] }, ['ada']],
+
+    ['a room of another namespace', { rooms: 'public:a', namespace: '/shop' }, ['shopper']],
+    ['a broadcast in another namespace', { broadcast: true, namespace: '/shop' }, ['shopper']],
+    ['a user in another namespace', { users: 'ada', namespace: '/shop' }, ['shopper']],
+    ['the default namespace by name', { rooms: 'public:a', namespace: '/' }, ['ada', 'bob']],
+    ['volatile reaches those who are connected', { rooms: 'admin', volatile: true }, ['ada']],
+    ['empty lists beside a target', { rooms: [], users: [], broadcast: true }, all],
+  ];
+
+  for (const [title, describeBody, expected] of cases) {
+    test(title, async () => {
+      const ids = Object.fromEntries(Object.entries(people).map(([name, { id }]) => [name, id]));
+      const given = typeof describeBody === 'function' ? describeBody(ids) : describeBody;
+      const body = typeof given === 'string' ? given : { payload: { n: 1 }, ...given };
+      const payload = (typeof body === 'string' ? JSON.parse(body) : body).payload;
+
+      assertPublished(await gateway.post('/targets', body), expected.length);
+
+      const names = Object.keys(people);
+      const lists = await heard(names.map((name) => people[name]));
+      names.forEach((name, i) => {
+        const got = lists[i].map(([event, envelope, ...more]) => [event, envelope?.payload, more.length]);
+        const wanted = expected.includes(name) ? [['targets', payload, 0]] : [];
+        assert.deepEqual(got, wanted, name);
+      });
+    });
+  }
+
+  test('leaving a room ends its events', async (t) => {
+    const guest = await Listener.open(t, gateway, {
+      token: signedToken({ sub: 'guest' }),
+      rooms: ['public:guest'],
+    });
+    assertPublished(await gateway.post('/targets', { rooms: 'public:guest', payload: 1 }), 1);
+    const left = await ask(guest.socket, 'unsubscribe', 'public:guest');
+    assert.equal(left.status, 'ok');
+    assertPublished(await gateway.post('/targets', { rooms: 'public:guest', payload: 2 }), 0);
+    assert.deepEqual(
+      (await heard([guest]))[0].map(([, envelope]) => envelope.payload),
+      [1],
+    );
+  });
+
+  test('the count is of sockets, not of users or rooms', async (t) => {
+    const token = signedToken({ sub: 'many' });
+    const sockets = [];
+    for (let i = 0; i < 5; i += 1) {
+      sockets.push(await Listener.open(t, gateway, { token, rooms: ['public:many'] }));
+    }
+    assertPublished(await gateway.post('/targets', { users: 'many', rooms: 'public:many', payload: 0 }), 5);
+    for (const list of await heard(sockets)) assert.equal(list.length, 1);
+  });
+});
+
+describe('what is received', () => {
+  let gateway;
+  before(async () => {
+    gateway = await startGateway({ config: 'namespaces = ["/", "/shop"]\n' });
+  });
+  after(() => gateway?.end());
+
+  /** A raw client in the room `raw`, whose frames can be compared byte by byte. */
+  async function rawListener(t, from = gateway) {
+    const websocket = await joined(from);
+    t.after(() => websocket.close());
+    websocket.sendText('420["subscribe",["raw"]]');
+    assert.match(await websocket.nextText(), /^430\[\{"status":"ok"/);
+    return websocket;
+  }
+
+  // The publisher's own text must arrive: parsing and printing again would change each of these.
+  const texts = [
+    ['an object in the publisher\'s key order', '{"b":1,"a":2,"10":3,"2":4}'],
+    ['a number beyond 64 bits', '12345678901234567890123'],
+    ['a number beyond 53 bits', '{"id":12345678901234567890,"n":9007199254740993}'],
+    ['a fraction that is whole', '{"price":1.0,"zero":-0,"e":1E+2}'],
+    ['more digits than a double holds', '0.1234567890123456789012345678901234567890'],
+    ['a number beyond every double', '1e400'],
+    ['escaped slashes', '"https:\\/\\/example.test\\/a"'],
+    ['escapes that are not needed', '"\\u0041\\u00e9\\ud83d\\ude00\\u2028"'],
+    ['half a surrogate pair', '"\\ud800"'],
+    ['text beyond ASCII', '"é€😀\u2028"'],
+    ['a control character in an escape', '"\\u0000\\u001e\\u007f"'],
+    ['a member twice', '{"a":1,"a":2}'],
+    ['whitespace inside', '{ "a" :\t[ 1 ,\n 2 ]\r\n }'],
+    ['names that mean something elsewhere', '{"__proto__":{"x":1},"_placeholder":true,"num":0,"rooms":9,"sender":9}'],
+    ['quotes and brackets in text', '"]}\\",\\\\"'],
+    ['null', 'null'],
+    ['false', 'false'],
+    ['an empty string', '""'],
+    ['an empty array', '[]'],
+    ['a deep but sane nesting', `${'['.repeat(100)}${']'.repeat(100)}`],
+    ['own, which stays in the payload', '{"own": ["nobody"],"a":1}'],
+    ['200 KB', `"${'x'.repeat(200_000)}"`],
+  ];
+
+  for (const [title, text] of texts) {
+    test(`the publisher's text: ${title}`, async (t) => {
+      const raw = await rawListener(t);
+      assertPublished(await gateway.post('/text', `{"payload":${text},"rooms":["raw"]}`), 1);
+      assert.equal(await raw.nextText(), `42["text",{"payload":${text},"rooms":["raw"]}]`);
+
+      assertPublished(await gateway.post('/text?deliver=payload', `{"rooms":["raw"],"payload":${text}}`), 1);
+      assert.equal(await raw.nextText(), `42["text",${text}]`);
+    });
+  }
+
+  const envelopes = [
+    ['payload and rooms', '{"payload":1,"rooms":["raw"]}', '{"payload":1,"rooms":["raw"]}'],
+    ['rooms stay as they were written', '{"payload":1,"rooms":[ "raw", 42,1.0 ]}', '{"payload":1,"rooms":[ "raw", 42,1.0 ]}'],
+    ['a string stays a string', '{"payload":1,"rooms":"raw"}', '{"payload":1,"rooms":"raw"}'],
+    ['the sender', '{"payload":1,"rooms":"raw","sender":{"id":7}}', '{"payload":1,"rooms":"raw","sender":{"id":7}}'],
+    ['broadcast without rooms has no rooms', '{"payload":1,"broadcast":true}', '{"payload":1}'],
+    [
+      'nothing else is passed on',
+      '{"payload":1,"rooms":"raw","users":["u"],"broadcast":true,"except":["e"],"namespace":"/","volatile":false,"id":"envelope-1"}',
+      '{"payload":1,"rooms":"raw"}',
+    ],
+  ];
+
+  for (const [title, body, envelope] of envelopes) {
+    test(`the envelope: ${title}`, async (t) => {
+      const raw = await rawListener(t);
+      assertPublished(await gateway.post('/envelope', body), 1);
+      assert.equal(await raw.nextText(), `42["envelope",${envelope}]`);
+    });
+  }
+
+  test('the order of the body\'s members does not matter', async (t) => {
+    const listener = await Listener.open(t, gateway, { rooms: ['raw'] });
+    const body = ' { "sender" : { "id" : 7 } ,\n "rooms" : [ "raw" ] , "payload" : { "a" : 1 } } ';
+    assertPublished(await gateway.post('/envelope', body), 1);
+    const [list] = await heard([listener]);
+    assert.deepEqual(list, [['envelope', { payload: { a: 1 }, rooms: ['raw'], sender: { id: 7 } }]]);
+  });
+
+  test('one argument, on WebSocket and on polling', async (t) => {
+    const listeners = [
+      await Listener.open(t, gateway, { rooms: ['one'] }),
+      await Listener.open(t, gateway, { rooms: ['one'], transports: ['polling'] }),
+    ];
+    assertPublished(await gateway.post('/one', { rooms: 'one', payload: { n: 1 } }), 2);
+    for (const list of await heard(listeners)) {
+      assert.deepEqual(list, [['one', { payload: { n: 1 }, rooms: 'one' }]]);
+    }
+  });
+
+  test('with recovery the offset follows that one argument, as text', async (t) => {
+    const listener = await Listener.open(t, gateway, { rooms: ['offset'], recovery: true });
+    assertPublished(await gateway.post('/one', { rooms: 'offset', payload: 1 }), 1);
+    const [[[event, envelope, offset, ...more]]] = await heard([listener]);
+    assert.deepEqual([event, envelope, more], ['one', { payload: 1, rooms: 'offset' }, []]);
+    assert.equal(typeof offset, 'string');
+  });
+
+  test('a volatile event is not kept for recovery, another one is', async (t) => {
+    const socket = client(t, gateway, { transports: ['websocket'], auth: { recovery: true } });
+    const got = [];
+    socket.onAny((event, envelope) => got.push([event, envelope.payload]));
+    await connectNow(socket);
+    assert.equal((await ask(socket, 'subscribe', 'kept')).status, 'ok');
+    const first = next(socket, 'kept');
+    assertPublished(await gateway.post('/kept', { rooms: 'kept', payload: 'before' }), 1);
+    await first;
+
+    // The engine is cut, not the session: that is what a lost network looks like.
+    const lost = next(socket, 'disconnect');
+    socket.io.engine.close();
+    await lost;
+    assert.equal((await gateway.post('/kept', { rooms: 'kept', payload: 'gone', volatile: true })).status, 200);
+    assert.equal((await gateway.post('/kept', { rooms: 'kept', payload: 'missed' })).status, 200);
+
+    await connectNow(socket);
+    assert.equal(socket.recovered, true);
+    const last = nextValue(socket, 'last');
+    assertPublished(await gateway.post('/last', { rooms: 'kept', payload: 'after' }), 1);
+    await last;
+    assert.deepEqual(got, [
+      ['kept', 'before'],
+      ['kept', 'missed'],
+      ['last', 'after'],
+    ]);
+  });
+
+  test('deliver=envelope is the default by name', async (t) => {
+    const raw = await rawListener(t);
+    assertPublished(await gateway.post('/d?deliver=envelope', '{"payload":1,"rooms":"raw"}'), 1);
+    assert.equal(await raw.nextText(), '42["d",{"payload":1,"rooms":"raw"}]');
+  });
+
+  test('another value of deliver is refused', async () => {
+    assertRefused(await gateway.post('/d?deliver=payloads', { rooms: 'raw', payload: 1 }), {
+      status: 422,
+      code: 'invalid_value',
+      detail: /deliver/,
+    });
+  });
+
+  describe('deliver = "payload" in the configuration', () => {
+    let bare;
+    before(async () => {
+      bare = await startGateway({ config: '[publish]\ndeliver = "payload"\n' });
+    });
+    after(() => bare?.end());
+
+    test('the payload alone is emitted', async (t) => {
+      const raw = await rawListener(t, bare);
+      assertPublished(await bare.post('/d', '{"rooms":"raw","payload":{ "a":1.0 },"sender":{"id":1}}'), 1);
+      assert.equal(await raw.nextText(), '42["d",{ "a":1.0 }]');
+    });
+
+    test('the query wins over the configuration', async (t) => {
+      const raw = await rawListener(t, bare);
+      assertPublished(await bare.post('/d?deliver=envelope', '{"rooms":"raw","payload":1}'), 1);
+      assert.equal(await raw.nextText(), '42["d",{"payload":1,"rooms":"raw"}]');
+    });
+  });
+
+  // Sender as sent, setting, what of it must arrive.
+  const SECRETS = '{"id":7,"token":"s3cret","cookie":"s3cret","sessionId":"s3cret","name":"Ada"}';
+  const senders = [
+    ['secrets are removed', SECRETS, undefined, { id: 7, name: 'Ada' }],
+    ['a secret spelt with escapes is removed', '{"id":1,"to\\u006ben":"s3cret","\\u0063ookie":"s3cret"}', undefined, { id: 1 }],
+    ['a secret given twice is removed twice', '{"token":"s3cret","id":1,"token":"s3cret"}', undefined, { id: 1 }],
+    ['a secret that is an object is removed whole', '{"token":{"a":["s3cret"]},"id":1}', undefined, { id: 1 }],
+    ['only secrets leave an empty sender', '{"token":"s3cret"}', undefined, {}],
+    ['nested members of these names stay', '{"app":{"token":"keep","cookie":["keep"]}}', undefined, { app: { token: 'keep', cookie: ['keep'] } }],
+    ['values of these names stay', '{"id":"token"}', undefined, { id: 'token' }],
+    ['an empty list passes everything on', SECRETS, '[]', JSON.parse(SECRETS)],
+    ['another list replaces the default', '{"token":"t","ip":"s3cret","id":1}', '["ip"]', { token: 't', id: 1 }],
+  ];
+  for (const [title, sender, setting, expected] of senders) {
+    test(`sender: ${title}`, async (t) => {
+      let from = gateway;
+      if (setting) {
+        from = await startGateway({ config: `[publish]\nsender_redact = ${setting}\n` });
+        t.after(() => from.end());
+      }
+      const raw = await rawListener(t, from);
+      assertPublished(await from.post('/s', `{"payload":1,"rooms":"raw","sender":${sender}}`), 1);
+      const frame = await raw.nextText();
+      const [, envelope, ...more] = JSON.parse(frame.slice(2));
+      assert.deepEqual([envelope, more], [{ payload: 1, rooms: 'raw', sender: expected }, []]);
+      const leaks = setting !== '[]' && frame.includes('s3cret');
+      assert.equal(leaks, false, `a secret reached the clients: ${frame}`);
+    });
+  }
+
+  test('sender: what is not removed keeps its text', async (t) => {
+    const raw = await rawListener(t);
+    const body = '{"payload":1,"rooms":"raw","sender":{"n":1.0,"token":"x","big":12345678901234567890,"u":"\\/"}}';
+    assertPublished(await gateway.post('/s', body), 1);
+    assert.equal(
+      await raw.nextText(),
+      '42["s",{"payload":1,"rooms":"raw","sender":{"n":1.0,"big":12345678901234567890,"u":"\\/"}}]',
+    );
+  });
+
+  test('events reach a client in the order of their publishing', async (t) => {
+    const listener = await Listener.open(t, gateway, { rooms: ['order'] });
+    for (let n = 0; n < 200; n += 1) {
+      assertPublished(await gateway.post('/order', { rooms: 'order', payload: n }), 1);
+    }
+    const [list] = await heard([listener]);
+    assert.deepEqual(
+      list.map(([, envelope]) => envelope.payload),
+      Array.from({ length: 200 }, (_, n) => n),
+    );
+  });
+
+  test('the reply has an id of its own for each event', async () => {
+    const first = assertPublished(await gateway.post('/r', { rooms: 'nobody', payload: 1 }), 0);
+    const second = assertPublished(await gateway.post('/r', { rooms: 'nobody', payload: 1 }), 0);
+    assert.notEqual(first.id, second.id);
+    const named = assertPublished(await gateway.post('/r', { rooms: 'nobody', payload: 1, id: 'mine' }), 0);
+    assert.equal(named.id, 'mine');
+  });
+});

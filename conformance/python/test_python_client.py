@@ -1,0 +1,230 @@
+"""The python-socketio client against a running gateway.
+
+GATEWAY_URL  where it listens; namespaces "/" and "/shop", every event exposed, strategy none
+TOKEN_URL    a second gateway that checks tokens
+TOKEN        a token for that one: user "ada", role "admin"
+
+python-socketio does not know connection state recovery: it hands every argument of an event to
+the handler. So each event must come with exactly the one argument that was published.
+"""
+
+import functools
+import os
+import queue
+import unittest
+import uuid
+
+import requests
+import socketio
+
+GATEWAY_URL = os.environ["GATEWAY_URL"]
+TOKEN_URL = os.environ["TOKEN_URL"]
+TOKEN = os.environ["TOKEN"]
+WAIT_S = 5
+
+TRANSPORTS = {
+    "websocket": ["websocket"],
+    "polling": ["polling"],
+    "upgrade": ["polling", "websocket"],
+}
+
+
+def publish(event, body, url=GATEWAY_URL):
+    reply = requests.post(f"{url}/{event}", json=body, timeout=WAIT_S)
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+class Client:
+    """A client that keeps what it hears."""
+
+    def __init__(self, transports, url=GATEWAY_URL, auth=None, namespace="/"):
+        self.namespace = namespace
+        self.heard = queue.Queue()
+        self.gone = queue.Queue()
+        self.refused = queue.Queue()
+        self.io = socketio.Client(reconnection=False, request_timeout=WAIT_S)
+        self.io.on("*", self._keep, namespace=namespace)
+        self.io.on("disconnect", lambda *reason: self.gone.put(reason), namespace=namespace)
+        self.io.on("connect_error", self.refused.put, namespace=namespace)
+        self._url, self._auth, self._transports = url, auth, transports
+
+    def connect(self):
+        self.io.connect(
+            self._url,
+            auth=self._auth,
+            transports=self._transports,
+            namespaces=[self.namespace],
+            wait_timeout=WAIT_S,
+        )
+        return self
+
+    def refusal(self):
+        """Connects in vain and returns what the gateway says; None if it lets the client in."""
+        try:
+            self.connect()
+        except socketio.exceptions.ConnectionError:
+            return self.refused.get(timeout=WAIT_S)
+        self.close()
+        return None
+
+    def _keep(self, event, *args):
+        self.heard.put((event, args))
+
+    def next(self):
+        return self.heard.get(timeout=WAIT_S)
+
+    def ask(self, event, data=None):
+        return self.io.call(event, data, namespace=self.namespace, timeout=WAIT_S)
+
+    def close(self):
+        self.io.disconnect()
+
+
+def each_transport(**options):
+    """Runs a test once for each transport, with a client that is closed in the end."""
+
+    def decorate(test):
+        @functools.wraps(test)
+        def run(self):
+            for name, transports in TRANSPORTS.items():
+                with self.subTest(transport=name):
+                    client = Client(transports, **options).connect()
+                    try:
+                        test(self, name, client)
+                    finally:
+                        client.close()
+
+        return run
+
+    return decorate
+
+
+class EachTransport(unittest.TestCase):
+    @each_transport()
+    def test_an_event_has_exactly_one_argument(self, name, client):
+        room = f"room-{name}"
+        self.assertEqual(client.ask("subscribe", room), {"status": "ok", "rooms": [room]})
+        # A string is what recovery would look like, so it must arrive alone as well.
+        for payload in [{"id": 123, "text": "é😀"}, "text", None, 12345678901234567890, [1, [2]]]:
+            reply = publish("db-change", {"rooms": [room], "payload": payload})
+            self.assertEqual(reply["sockets"], 1)
+            self.assertEqual(
+                client.next(), ("db-change", ({"payload": payload, "rooms": [room]},))
+            )
+            publish("bare?deliver=payload", {"rooms": [room], "payload": payload})
+            event, args = client.next()
+            self.assertEqual(event, "bare")
+            # python-socketio hands a null argument on as None.
+            self.assertEqual(args, (payload,))
+
+    @each_transport()
+    def test_a_handler_with_one_parameter_works(self, name, client):
+        # What a user writes. With a second argument python-socketio raises a TypeError instead.
+        got = queue.Queue()
+        client.io.on("collection:update", lambda data: got.put(data))
+        client.ask("subscribe", name)
+        publish("collection:update", {"rooms": name, "payload": 1})
+        self.assertEqual(got.get(timeout=WAIT_S), {"payload": 1, "rooms": name})
+
+    @each_transport()
+    def test_many_events_in_order(self, name, client):
+        client.ask("subscribe", name)
+        for number in range(100):
+            publish("count", {"rooms": name, "payload": number})
+        self.assertEqual(
+            [client.next()[1][0]["payload"] for _ in range(100)], list(range(100))
+        )
+
+    @each_transport()
+    def test_unsubscribe_ends_the_events(self, name, client):
+        client.ask("subscribe", [name, "stays"])
+        self.assertEqual(client.ask("unsubscribe", name)["status"], "ok")
+        self.assertEqual(publish("e", {"rooms": name, "payload": 1})["sockets"], 0)
+        publish("e", {"rooms": "stays", "payload": 2})
+        self.assertEqual(client.next()[1][0]["payload"], 2)
+
+    @each_transport()
+    def test_a_binary_event_is_acknowledged(self, name, client):
+        reply = client.ask("upload", {"file": b"\x00\x01\xfe\xff", "name": "x"})
+        self.assertEqual(reply, {"status": "OK"})
+
+    @each_transport()
+    def test_an_acknowledgement_follows_each_event(self, name, client):
+        for number in range(20):
+            self.assertEqual(client.ask("anything", number), {"status": "OK"})
+
+    @each_transport(namespace="/shop")
+    def test_another_namespace(self, name, client):
+        client.ask("subscribe", name)
+        publish("e", {"rooms": name, "payload": "other namespace"})
+        publish("e", {"rooms": name, "payload": "shop", "namespace": "/shop"})
+        self.assertEqual(client.next(), ("e", ({"payload": "shop", "rooms": name},)))
+
+    def test_an_unknown_namespace_is_refused(self):
+        for name, transports in TRANSPORTS.items():
+            with self.subTest(transport=name):
+                refusal = Client(transports, namespace="/nope").refusal()
+                self.assertEqual(refusal, {"message": "Invalid namespace"})
+
+    @each_transport()
+    def test_disconnect_leaves_the_rooms(self, name, client):
+        room = str(uuid.uuid4())
+        client.ask("subscribe", room)
+        self.assertEqual(publish("e", {"rooms": room, "payload": 1})["sockets"], 1)
+        client.close()
+        client.gone.get(timeout=WAIT_S)
+        # The gateway may learn of it a moment later than the client.
+        for _ in range(500):
+            if publish("e", {"rooms": room, "payload": 2})["sockets"] == 0:
+                break
+        else:
+            self.fail("the socket is still in its room")
+
+
+class Upgrade(unittest.TestCase):
+    def test_the_connection_is_upgraded(self):
+        client = Client(TRANSPORTS["upgrade"]).connect()
+        self.addCleanup(client.close)
+        self.assertEqual(client.io.transport(), "websocket")
+
+    def test_polling_stays_polling(self):
+        client = Client(TRANSPORTS["polling"]).connect()
+        self.addCleanup(client.close)
+        self.assertEqual(client.io.transport(), "polling")
+
+
+class Identity(unittest.TestCase):
+    def test_a_token_gives_roles_and_a_user(self):
+        for name, transports in TRANSPORTS.items():
+            with self.subTest(transport=name):
+                client = Client(transports, url=TOKEN_URL, auth={"token": TOKEN}).connect()
+                self.addCleanup(client.close)
+                self.assertEqual(client.ask("grantIn", {"ROLE": "admin"}), "true")
+                self.assertEqual(client.ask("grantIn", {"ROLE": "root"}), "false")
+                self.assertEqual(client.ask("subscribe", "secret")["status"], "error")
+                for target in [{"rooms": "admin"}, {"users": "ada"}, {"payload": {"own": "ada"}}]:
+                    body = {"payload": {"n": 1}, **target}
+                    self.assertGreaterEqual(publish("e", body, TOKEN_URL)["sockets"], 1)
+                    event, args = client.next()
+                    self.assertEqual((event, len(args)), ("e", 1))
+                    self.assertEqual(args[0]["payload"], body["payload"])
+                client.close()
+
+    def test_a_bearer_prefix_is_dropped(self):
+        auth = {"Authorization": f"bearer {TOKEN}"}
+        client = Client(["websocket"], url=TOKEN_URL, auth=auth).connect()
+        self.addCleanup(client.close)
+        self.assertEqual(client.ask("grantIn", {"ROLE": "admin"}), "true")
+
+    def test_without_a_token_the_connection_is_refused(self):
+        for name, transports in TRANSPORTS.items():
+            with self.subTest(transport=name):
+                for auth in [None, {"token": "nonsense"}, {"token": TOKEN + "x"}]:
+                    refusal = Client(transports, url=TOKEN_URL, auth=auth).refusal()
+                    self.assertRegex(refusal["message"], "^Unauthorized: .")
+                    self.assertRegex(refusal["data"]["code"], "^[a-z0-9_]+$")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

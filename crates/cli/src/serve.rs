@@ -1,0 +1,165 @@
+//! `idae-socket serve`: the gateway, until it is told to stop.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use idae_socket::config::{Config, Level, LogFormat, Strategy};
+use idae_socket::{Gateway, HttpDriver};
+use tracing_subscriber::EnvFilter;
+
+use crate::settings::Flags;
+
+/// Runs the gateway with these settings.
+pub(crate) fn serve(flags: &Flags) -> ExitCode {
+    let resolved = match flags.resolve() {
+        Ok(resolved) => resolved,
+        Err(refused) => return fail(&refused),
+    };
+    start_log(&resolved.config);
+    // The gateway has threads of its own; this one waits for signals.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    runtime.block_on(run(resolved.config))
+}
+
+async fn run(config: Config) -> ExitCode {
+    let port = config.port;
+    let gateway = match HttpDriver::with_config(config).start(port).await {
+        Ok(gateway) => gateway,
+        Err(error) => return fail(&error),
+    };
+    greet(&gateway);
+    match stop_signal().await {
+        Ok(signal) => tracing::info!(signal, "stopping"),
+        Err(error) => return fail(&error),
+    }
+    // A second signal means that somebody does not want to wait.
+    tokio::select! {
+        () = gateway.stop() => {}
+        _ = stop_signal() => {}
+    }
+    ExitCode::SUCCESS
+}
+
+/// What a newcomer needs next, ready to paste.
+fn greet(gateway: &Gateway) {
+    let config = gateway.config();
+    let url = gateway.url();
+    let addresses: Vec<String> =
+        gateway.addresses().iter().map(|address| format!("http://{address}")).collect();
+    let event = example_event(&config.events);
+    let (authentication, publishing) = (authentication(config), publishing(config));
+    let key = if config.publish.every_key().is_empty() {
+        ""
+    } else {
+        "-H 'authorization: Bearer <your publish key>' "
+    };
+    let path = match config.socket.path.as_str() {
+        "/socket.io/" => String::new(),
+        path => format!(", {{ path: '{path}' }}"),
+    };
+    let text = format!(
+        "idae-socket {version} listens on {addresses}
+{authentication}
+{publishing}
+
+Publish an event:
+
+  curl -d '{{\"rooms\":[\"admin\"],\"payload\":{{\"entity\":\"users\",\"action\":\"update\",\"id\":123}}}}' -H 'content-type: application/json' {key}{url}/{event}
+
+Receive it (npm install socket.io-client):
+
+  import {{ io }} from 'socket.io-client';
+  const socket = io('{url}'{path});
+  socket.on('connect', () => socket.emit('subscribe', 'admin', console.log));
+  socket.onAny((event, data) => console.log(event, JSON.stringify(data)));
+
+",
+        version = env!("CARGO_PKG_VERSION"),
+        addresses = addresses.join(" and "),
+    );
+    // Nobody may be reading; that is no reason to stop.
+    let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
+}
+
+/// A name that the gateway accepts.
+fn example_event(exposed: &[String]) -> String {
+    const USUAL: &str = "db-change";
+    let Some(first) = exposed.first().filter(|_| !exposed.iter().any(|event| event == "*" || event == USUAL))
+    else {
+        return USUAL.to_owned();
+    };
+    let segments = first.split('/').map(|segment| match segment.strip_prefix(':') {
+        Some(parameter) => parameter.to_owned(),
+        None => segment.replace('*', "example"),
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+fn authentication(config: &Config) -> &'static str {
+    match config.auth.strategy {
+        Strategy::None => {
+            "WARNING: authentication is off (auth.strategy = \"none\"): everybody who reaches this address is let in, to every room."
+        }
+        Strategy::Jwt => "Clients show a signed token (auth.strategy = \"jwt\").",
+        Strategy::Introspection => {
+            "Clients show a token that the backend judges (auth.strategy = \"introspection\")."
+        }
+    }
+}
+
+fn publishing(config: &Config) -> &'static str {
+    if config.publish.every_key().is_empty() {
+        "Publishing needs no key and is open to this machine alone; set IDAE_SOCKET_PUBLISH_KEY to publish from elsewhere."
+    } else {
+        "Publishing needs a key."
+    }
+}
+
+fn start_log(config: &Config) {
+    let level = match config.log.level {
+        Level::Off => "off",
+        Level::Error => "error",
+        Level::Warn => "warn",
+        Level::Info => "info",
+        Level::Debug => "debug",
+        Level::Trace => "trace",
+    };
+    // Libraries below the gateway are only heard when something is wrong with them.
+    let filter = EnvFilter::new(match config.log.level {
+        Level::Off | Level::Error => level.to_owned(),
+        _ => format!("warn,idae_socket={level},idae_socket_cli={level}"),
+    });
+    let is_terminal = std::io::stderr().is_terminal();
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal);
+    // A second subscriber cannot be set; then the first one is as good.
+    let _ = match config.log.format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Auto if !is_terminal => builder.json().flatten_event(true).try_init(),
+        LogFormat::Auto | LogFormat::Text => builder.with_target(false).try_init(),
+    };
+}
+
+/// Waits for the signal to stop and says which it was.
+async fn stop_signal() -> std::io::Result<&'static str> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            result = tokio::signal::ctrl_c() => result.map(|()| "SIGINT"),
+            _ = terminate.recv() => Ok("SIGTERM"),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await.map(|()| "Ctrl-C")
+}
+
+/// Says why nothing came of it.
+pub(crate) fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "idae-socket: {error}");
+    ExitCode::FAILURE
+}

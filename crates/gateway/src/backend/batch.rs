@@ -1,0 +1,190 @@
+//! `POST /v1/events`: many events with one request, as an array or as a stream of lines.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use http_body_util::channel::{Channel, Sender};
+use hyper::body::Incoming;
+use serde_json::value::RawValue;
+use tokio::time::timeout;
+
+use super::problem::{Code, FieldError, Problem};
+use super::submission::{Deliver, Submission};
+use super::{Backend, ReplyBody, access, json, json_response, read, turn_away};
+use crate::auth::Publisher;
+
+const NDJSON: &str = "application/x-ndjson";
+
+/// Answers that may wait for a publisher that does not read them; then no more lines are read.
+const REPLIES_WAITING_MAX: usize = 16;
+
+/// How long a stream may be silent before it is ended.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
+
+impl Backend {
+    pub(super) async fn batch(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        peer: IpAddr,
+    ) -> Result<Response<ReplyBody>, Problem> {
+        let (head, body) = request.into_parts();
+        let (publisher, deliver) = match self.admit_batch(&head, peer) {
+            Ok(admitted) => admitted,
+            Err(problem) => return Err(turn_away(&head, body, problem).await),
+        };
+        if access::content_type(&head.headers).eq_ignore_ascii_case(NDJSON) {
+            return Ok(self.stream(body, publisher, deliver));
+        }
+        let body = read(body, self.settings.batch_bytes_max).await?;
+        let items: Vec<&RawValue> = serde_json::from_str(json(&body)?).map_err(|_| {
+            Problem::of_fields(vec![FieldError {
+                pointer: String::new(),
+                detail: "a batch is a JSON array of events; a single event is posted to its own path"
+                    .to_owned(),
+                code: Code::InvalidType,
+            }])
+        })?;
+        if items.len() > self.settings.batch_items_max {
+            let detail = format!(
+                "a batch may have {} events (setting publish.batch_items_max)",
+                self.settings.batch_items_max
+            );
+            return Err(Problem::new(Code::TooManyItems, detail));
+        }
+        let mut replies = Vec::with_capacity(items.len());
+        for item in items {
+            replies.push(self.item(&publisher, deliver, item.get()).await);
+        }
+        Ok(json_response(StatusCode::OK, format!("[{}]", replies.join(","))))
+    }
+
+    fn admit_batch(&self, head: &Parts, peer: IpAddr) -> Result<(Publisher, Deliver), Problem> {
+        if head.method != Method::POST {
+            return Err(Problem::new(Code::MethodNotAllowed, "events are published with POST"));
+        }
+        let publisher = self.publisher(&head.headers, peer)?;
+        if head.headers.contains_key("idempotency-key") {
+            return Err(Problem::new(
+                Code::IdempotencyKeyInBatch,
+                "give each event of a batch an `id` of its own instead of the header Idempotency-Key",
+            ));
+        }
+        access::require_json(&head.headers, &["application/json", NDJSON])?;
+        Ok((publisher, self.deliver(head.uri.query())?))
+    }
+
+    /// Publishes one item. A bad one is answered as a problem and does not stop the others.
+    async fn item(&self, publisher: &Publisher, deliver: Deliver, item: &str) -> String {
+        self.try_item(publisher, deliver, item).await.unwrap_or_else(|problem| problem.to_json())
+    }
+
+    async fn try_item(&self, publisher: &Publisher, deliver: Deliver, item: &str) -> Result<String, Problem> {
+        if item.len() > self.settings.body_bytes_max {
+            return Err(Problem::payload_too_large(self.settings.body_bytes_max));
+        }
+        let (name, submission) = Submission::parse_item(item, &self.settings)?;
+        self.settings.events.check(&name).map_err(|refused| Problem::event_not_found(&refused))?;
+        if !publisher.may_publish(&name) {
+            return Err(Problem::event_forbidden(&name));
+        }
+        self.publish(publisher, &name, deliver, submission).await
+    }
+
+    /// Answers each line as it arrives.
+    fn stream(
+        self: &Arc<Self>,
+        body: Incoming,
+        publisher: Publisher,
+        deliver: Deliver,
+    ) -> Response<ReplyBody> {
+        let (replies, reply_body) = Channel::new(REPLIES_WAITING_MAX);
+        let backend = Arc::clone(self);
+        tokio::spawn(async move { backend.answer_lines(body, &publisher, deliver, replies).await });
+        let mut response = Response::new(reply_body.boxed_unsync());
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(NDJSON));
+        response
+    }
+
+    async fn answer_lines(
+        &self,
+        body: Incoming,
+        publisher: &Publisher,
+        deliver: Deliver,
+        mut replies: Sender<Bytes>,
+    ) {
+        let mut lines = Lines { body, buffer: BytesMut::new(), bytes_max: self.settings.body_bytes_max };
+        while let Some(line) = lines.next().await {
+            let mut reply = match line {
+                Line::Complete(line) if line.trim_ascii().is_empty() => continue,
+                Line::Complete(line) => match json(&line) {
+                    Ok(line) => self.item(publisher, deliver, line).await,
+                    Err(problem) => problem.to_json(),
+                },
+                Line::TooLong => Problem::payload_too_large(self.settings.body_bytes_max).to_json(),
+            };
+            reply.push('\n');
+            if replies.send_data(Bytes::from(reply)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// The lines of a body, one after the other as they arrive.
+struct Lines {
+    body: Incoming,
+    buffer: BytesMut,
+    bytes_max: usize,
+}
+
+enum Line {
+    Complete(Bytes),
+    /// Longer than the limit; it was passed over.
+    TooLong,
+}
+
+impl Lines {
+    /// The next line, or `None` at the end of the body.
+    async fn next(&mut self) -> Option<Line> {
+        let mut is_too_long = false;
+        let mut searched = 0;
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.buffer[searched..]) {
+                let line = self.buffer.split_to(searched + end + 1).freeze();
+                return Some(if is_too_long || line.len() > self.bytes_max + 1 {
+                    Line::TooLong
+                } else {
+                    Line::Complete(line)
+                });
+            }
+            if self.buffer.len() > self.bytes_max {
+                is_too_long = true;
+                self.buffer.clear();
+            }
+            searched = self.buffer.len();
+            match timeout(SILENCE_MAX, self.body.frame()).await {
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.buffer.extend_from_slice(&data);
+                    }
+                }
+                Ok(None) if is_too_long => {
+                    self.buffer.clear();
+                    return Some(Line::TooLong);
+                }
+                Ok(None) if !self.buffer.is_empty() => {
+                    return Some(Line::Complete(self.buffer.split().freeze()));
+                }
+                // The end, a connection that failed, or a publisher that fell silent. What it began
+                // and did not finish is no event.
+                Ok(None | Some(Err(_))) | Err(_) => return None,
+            }
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The side of the backends: publishing over HTTP.
+//!
+//! Invariants
+//! * Whoever is refused learns the reason and a stable code; nothing is dropped silently.
+//! * The publisher's JSON is checked and passed on as text, never written anew.
+//! * Who may publish is decided before anything is told about event names.
+
+mod access;
+mod batch;
+mod problem;
+mod submission;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, EXPECT};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+pub(crate) use self::problem::{Code, Problem};
+use self::submission::{Deliver, Submission};
+use crate::auth::{PublishKeys, Publisher};
+use crate::body::{self, BodyError};
+use crate::publish::{Event, EventId, InFlight, Road};
+use crate::rules::{EventNames, NameRefused, Patterns};
+
+/// The body of an answer. Boxed, because a stream of answers is not a piece of bytes.
+pub(crate) type ReplyBody = UnsyncBoxBody<Bytes, std::convert::Infallible>;
+
+/// Levels of nesting in a body. Clients in some languages fail at a thousand and a bit.
+const DEPTH_MAX: usize = 512;
+
+/// What publishers may do and use.
+pub(crate) struct Settings {
+    pub(crate) keys: PublishKeys,
+    pub(crate) events: EventNames,
+    pub(crate) namespaces: Patterns,
+    pub(crate) body_bytes_max: usize,
+    pub(crate) batch_items_max: usize,
+    pub(crate) batch_bytes_max: usize,
+    /// Bytes of a room's name, as for the sockets.
+    pub(crate) room_bytes_max: usize,
+    /// Clients get the payload alone, unless the request says otherwise.
+    pub(crate) delivers_payload: bool,
+    pub(crate) sender_redact: Vec<String>,
+}
+
+/// The publish API.
+pub(crate) struct Backend {
+    settings: Settings,
+    road: Road,
+    is_draining: AtomicBool,
+}
+
+impl Backend {
+    pub(crate) fn new(settings: Settings, road: Road) -> Self {
+        Self { settings, road, is_draining: AtomicBool::new(false) }
+    }
+
+    /// From now on nothing is published any more, and `/readyz` says so.
+    pub(crate) fn drain(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// A Socket.IO client that looks for its server in the wrong place.
+    fn no_sockets_here(&self) -> Problem {
+        let path = self.settings.events.socket_path();
+        let detail = format!("Socket.IO clients connect at `{path}` (setting socket.path)");
+        Problem::new(Code::EventNotFound, detail)
+    }
+
+    /// Checks an event name as for a request.
+    pub(crate) fn check_event(&self, name: &str) -> Result<(), NameRefused> {
+        self.settings.events.check(name)
+    }
+
+    pub(crate) fn road(&self) -> &Road {
+        &self.road
+    }
+
+    /// Serves every request that is not for the sockets.
+    pub(crate) async fn handle(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        peer: IpAddr,
+    ) -> Response<ReplyBody> {
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let answer = match request.uri().path() {
+            _ if is_for_sockets(&request) => Err(self.no_sockets_here()),
+            "/" if is_read => Ok(welcome()),
+            "/livez" if is_read => Ok(health(true)),
+            "/readyz" if is_read => Ok(health(!self.is_draining.load(Ordering::Relaxed))),
+            "/v1/events" => self.batch(request, peer).await,
+            _ => self.event(request, peer).await.map(|reply| json_response(StatusCode::OK, reply)),
+        };
+        answer.unwrap_or_else(|problem| {
+            tracing::info!(remote = %peer, code = problem.code(), status = problem.status(), detail = problem.detail(), "publish refused");
+            problem.into_response()
+        })
+    }
+
+    /// `POST /<event>`
+    async fn event(&self, request: Request<Incoming>, peer: IpAddr) -> Result<String, Problem> {
+        let (head, body) = request.into_parts();
+        let Admitted { publisher, name, deliver, header_id } = match self.admit(&head, peer) {
+            Ok(admitted) => admitted,
+            Err(problem) => return Err(turn_away(&head, body, problem).await),
+        };
+        let body = read(body, self.settings.body_bytes_max).await?;
+        let mut submission = Submission::parse(json(&body)?, &self.settings)?;
+        submission.set_header_id(header_id.as_deref())?;
+        self.publish(&publisher, &name, deliver, submission).await
+    }
+
+    /// All that can be decided before the body is read.
+    fn admit(&self, head: &Parts, peer: IpAddr) -> Result<Admitted, Problem> {
+        let path = head.uri.path();
+        let name =
+            percent_decode_str(path.strip_prefix('/').unwrap_or(path)).decode_utf8_lossy().into_owned();
+        if head.method != Method::POST {
+            // A path that is no event does not exist for any method.
+            self.settings.events.check_shape(&name).map_err(|refused| Problem::event_not_found(&refused))?;
+            return Err(Problem::new(Code::MethodNotAllowed, "events are published with POST"));
+        }
+        let publisher = self.publisher(&head.headers, peer)?;
+        self.settings.events.check(&name).map_err(|refused| Problem::event_not_found(&refused))?;
+        if !publisher.may_publish(&name) {
+            return Err(Problem::event_forbidden(&name));
+        }
+        access::require_json(&head.headers, &["application/json"])?;
+        let deliver = self.deliver(head.uri.query())?;
+        let header_id = idempotency_key(&head.headers)?;
+        Ok(Admitted { publisher, name, deliver, header_id })
+    }
+
+    /// The last steps, the same for single events and batches: what the key allows, and the road.
+    async fn publish(
+        &self,
+        publisher: &Publisher,
+        name: &str,
+        deliver: Deliver,
+        submission: Submission<'_>,
+    ) -> Result<String, Problem> {
+        let Submission { target, volatile, id, content } = submission;
+        if !publisher.may_reach_everybody() {
+            access::check_target(publisher, &target, content.rooms())?;
+        }
+        let argument = content.argument(deliver);
+        let event = Event {
+            name,
+            argument: &argument,
+            target,
+            volatile,
+            id: id.as_deref().map(|id| EventId { publisher: publisher.name(), id }),
+        };
+        let receipt = self.road.publish(event).await.map_err(|InFlight| {
+            Problem::new(
+                Code::IdInFlight,
+                "an event with this id is being published at this moment; ask again for its answer",
+            )
+        })?;
+        tracing::debug!(event = name, id = receipt.id, sockets = receipt.sockets, "published");
+        Ok(format!(r#"{{"status":"ok","id":{},"sockets":{}}}"#, Value::from(receipt.id), receipt.sockets))
+    }
+
+    fn publisher(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Publisher, Problem> {
+        if self.is_draining.load(Ordering::Relaxed) {
+            return Err(Problem::new(Code::Draining, "the gateway is stopping; publish again in a moment"));
+        }
+        access::refuse_browsers(headers)?;
+        access::publisher(&self.settings.keys, headers, peer)
+    }
+
+    /// What clients get, from the query or the configuration.
+    fn deliver(&self, query: Option<&str>) -> Result<Deliver, Problem> {
+        let asked = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+        match asked.rev().find(|(key, _)| *key == "deliver") {
+            Some((_, "payload")) => Ok(Deliver::Payload),
+            Some((_, "envelope")) => Ok(Deliver::Envelope),
+            Some((_, other)) => Err(Problem::new(
+                Code::InvalidValue,
+                format!("the query parameter `deliver` is `payload` or `envelope`, not `{other}`"),
+            )),
+            None if self.settings.delivers_payload => Ok(Deliver::Payload),
+            None => Ok(Deliver::Envelope),
+        }
+    }
+}
+
+/// A request that may go on to its body.
+struct Admitted {
+    publisher: Publisher,
+    name: String,
+    deliver: Deliver,
+    header_id: Option<String>,
+}
+
+/// Takes the body off the connection, so that the answer arrives. Whoever asked before sending it
+/// (`Expect: 100-continue`) is better answered at once.
+async fn turn_away(head: &Parts, body: Incoming, problem: Problem) -> Problem {
+    if !head.headers.contains_key(EXPECT) {
+        body::discard(body).await;
+    }
+    problem
+}
+
+async fn read(body: Incoming, bytes_max: usize) -> Result<Bytes, Problem> {
+    body::read(body, bytes_max).await.map_err(|error| match error {
+        BodyError::TooLarge => Problem::payload_too_large(bytes_max),
+        BodyError::TooSlow => {
+            Problem::new(Code::BodyTimeout, "the body was not complete in time; send it at once")
+        }
+        BodyError::Broken => Problem::new(Code::MalformedJson, "the body was cut off"),
+    })
+}
+
+/// The body as one JSON value: whole, and not too deep.
+fn json(body: &[u8]) -> Result<&str, Problem> {
+    let text = std::str::from_utf8(body)
+        .map_err(|error| Problem::new(Code::MalformedJson, format!("the body is not UTF-8: {error}")))?;
+    if text.trim_ascii().is_empty() {
+        return Err(Problem::new(
+            Code::EmptyBody,
+            r#"send a JSON object such as {"rooms":["admin"],"payload":{"id":1}}"#,
+        ));
+    }
+    let value: &RawValue =
+        serde_json::from_str(text).map_err(|error| Problem::new(Code::MalformedJson, error.to_string()))?;
+    if depth(value.get()) > DEPTH_MAX {
+        return Err(Problem::new(
+            Code::MalformedJson,
+            format!("the JSON is nested more than {DEPTH_MAX} levels deep"),
+        ));
+    }
+    Ok(value.get())
+}
+
+/// How deep arrays and objects are nested in valid JSON.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut is_escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth -= 1,
+            _ => {}
+        }
+    }
+    deepest
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    match key.to_str() {
+        Ok(key) if (1..=submission::ID_CHARS_MAX).contains(&key.len()) => Ok(Some(key.to_owned())),
+        _ => Err(Problem::new(
+            Code::InvalidValue,
+            format!("the header Idempotency-Key has 1 to {} visible characters", submission::ID_CHARS_MAX),
+        )),
+    }
+}
+
+fn json_response(status: StatusCode, body: String) -> Response<ReplyBody> {
+    let mut response = Response::new(Full::from(body).boxed_unsync());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Whether a request is one of a Socket.IO client or some other WebSocket.
+fn is_for_sockets(request: &Request<Incoming>) -> bool {
+    request.headers().contains_key(http::header::UPGRADE)
+        || request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("EIO=")))
+}
+
+fn health(is_well: bool) -> Response<ReplyBody> {
+    let (status, text) = match is_well {
+        true => (StatusCode::OK, "ok\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    };
+    let mut response = Response::new(Full::from(text).boxed_unsync());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// For whoever opens the address in a browser.
+fn welcome() -> Response<ReplyBody> {
+    let text = concat!(
+        "idae-socket ",
+        env!("CARGO_PKG_VERSION"),
+        "\n\n",
+        "Publish an event:   POST /<event>  {\"rooms\":[\"admin\"],\"payload\":{…}}\n",
+        "Receive events:     any Socket.IO v4 client, after emit('subscribe', 'admin')\n",
+    );
+    let mut response = Response::new(Full::from(text).boxed_unsync());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

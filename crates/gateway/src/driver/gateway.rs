@@ -1,0 +1,144 @@
+//! A gateway that runs.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use idae_socket_protocol::engineio::CloseReason;
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::threads::Threads;
+use crate::config::Config;
+use crate::error::Error;
+use crate::hub::Target;
+use crate::listen::{Connections, Router};
+use crate::publish::Event;
+
+/// How long connections have to end by themselves when the gateway stops.
+const LEAVE_TIME_MAX: Duration = Duration::from_secs(3);
+
+/// A running gateway. Dropping it ends it at once; [`Gateway::stop`] says goodbye first.
+#[must_use = "a gateway ends when it is dropped"]
+pub struct Gateway {
+    config: Config,
+    addresses: Vec<SocketAddr>,
+    router: Arc<Router>,
+    connections: Arc<Connections>,
+    threads: Option<Threads>,
+    accepting: Vec<JoinHandle<io::Result<()>>>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Gateway {
+    pub(super) fn new(
+        config: Config,
+        addresses: Vec<SocketAddr>,
+        router: Arc<Router>,
+        connections: Arc<Connections>,
+        threads: Threads,
+        accepting: Vec<JoinHandle<io::Result<()>>>,
+        stopping: watch::Sender<bool>,
+    ) -> Self {
+        Self { config, addresses, router, connections, threads: Some(threads), accepting, stopping }
+    }
+
+    /// The addresses it listens on; the first is that of the configured host.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where clients and backends reach it, such as `http://127.0.0.1:4000`.
+    pub fn url(&self) -> String {
+        match self.addresses.first() {
+            Some(address) if address.ip().is_unspecified() => format!("http://localhost:{}", address.port()),
+            Some(address) => format!("http://{address}"),
+            None => String::new(),
+        }
+    }
+
+    /// The configuration it runs with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Sends an event to every socket in a room of the namespace `/`. The payload is the event's
+    /// one argument. Returns how many sockets got it.
+    ///
+    /// # Errors
+    /// The event's name is not allowed, or the payload cannot be written as JSON.
+    pub async fn to_room<P: Serialize + ?Sized>(
+        &self,
+        room: &str,
+        event: &str,
+        payload: &P,
+    ) -> Result<usize, Error> {
+        self.send(Target { rooms: vec![room.to_owned()], ..target() }, event, payload).await
+    }
+
+    /// Sends an event to every socket of a user, or to one socket by its id.
+    ///
+    /// # Errors
+    /// The event's name is not allowed, or the payload cannot be written as JSON.
+    pub async fn to_user<P: Serialize + ?Sized>(
+        &self,
+        user: &str,
+        event: &str,
+        payload: &P,
+    ) -> Result<usize, Error> {
+        self.send(Target { users: vec![user.to_owned()], ..target() }, event, payload).await
+    }
+
+    /// Sends an event to every socket.
+    ///
+    /// # Errors
+    /// The event's name is not allowed, or the payload cannot be written as JSON.
+    pub async fn to_all<P: Serialize + ?Sized>(&self, event: &str, payload: &P) -> Result<usize, Error> {
+        self.send(Target { everyone: true, ..target() }, event, payload).await
+    }
+
+    async fn send<P: Serialize + ?Sized>(
+        &self,
+        target: Target,
+        name: &str,
+        payload: &P,
+    ) -> Result<usize, Error> {
+        self.router.backend.check_event(name).map_err(|refused| Error::Event(refused.to_string()))?;
+        let payload = serde_json::to_string(payload).map_err(Error::Payload)?;
+        let event = Event { name, argument: &[&payload], target, volatile: false, id: None };
+        Ok(self.router.backend.road().publish(event).await.map_or(0, |receipt| receipt.sockets))
+    }
+
+    /// Resolves when the gateway cannot accept connections any more, which is never in good health.
+    pub async fn run(mut self) {
+        for accepting in &mut self.accepting {
+            if let Ok(Err(error)) = accepting.await {
+                tracing::error!(%error, "cannot accept connections");
+            }
+        }
+    }
+
+    /// Stops: no new connections, requests in flight are finished, sockets are closed so that
+    /// clients come back to whoever listens then.
+    pub async fn stop(mut self) {
+        // Still listening: who comes now is told, and told when to come back.
+        self.router.backend.drain();
+        self.stopping.send_replace(true);
+        self.router.sockets.close_all(CloseReason::ServerShutdown);
+        // Whoever takes longer is cut off with the threads.
+        let _ = tokio::time::timeout(LEAVE_TIME_MAX, self.connections.emptied()).await;
+        for accepting in &self.accepting {
+            accepting.abort();
+        }
+        if let Some(threads) = self.threads.take() {
+            // Joining threads blocks, which no task of the caller's runtime should do.
+            let _ = tokio::task::spawn_blocking(move || threads.stop()).await;
+        }
+    }
+}
+
+fn target() -> Target {
+    Target { namespace: "/".to_owned(), ..Target::default() }
+}

@@ -1,0 +1,255 @@
+//! The assembly: settings become parts, parts become a gateway that runs.
+
+mod gateway;
+mod threads;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use idae_socket_protocol::engineio::{self, Message};
+use idae_socket_protocol::socketio::{self, Args};
+use tokio::sync::watch;
+
+pub use self::gateway::Gateway;
+use self::threads::Threads;
+use crate::auth::PublishKeys;
+use crate::backend::{self, Backend};
+use crate::config::{Config, Deliver, Strategy, Transport};
+use crate::error::Error;
+use crate::hub::{self, Hub};
+use crate::listen::{self, Connections, Router};
+use crate::publish::Road;
+use crate::rules::{EventNames, Origins, Patterns};
+use crate::sockets::{
+    self, Application, Endpoint, Handlers, IntoAck, RawSocket, Socket, Sockets, Transports,
+};
+
+/// The server: an HTTP and Socket.IO gateway.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), idae_socket::Error> {
+/// idae_socket::HttpDriver::new().listen(4000).await
+/// # }
+/// ```
+///
+/// To embed it, with handlers for client events and publishing in process:
+///
+/// ```
+/// use idae_socket::{Args, HttpDriver, Socket};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), idae_socket::Error> {
+/// let gateway = HttpDriver::new()
+///     .on("greet", |_socket: Socket, args: Args<'static>| async move { args })
+///     .start(0)
+///     .await?;
+/// println!("listening on {}", gateway.url());
+/// gateway.to_room("admin", "db-change", &serde_json::json!({ "id": 1 })).await?;
+/// gateway.stop().await;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a driver does nothing until it listens"]
+#[derive(Default)]
+pub struct HttpDriver {
+    config: Config,
+    handlers: Handlers,
+    raw: Vec<(String, sockets::RawHandler)>,
+}
+
+impl HttpDriver {
+    /// A gateway with the default configuration: loopback, no authentication.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A gateway with this configuration. It is checked when the gateway starts.
+    pub fn with_config(config: Config) -> Self {
+        Self { config, ..Self::default() }
+    }
+
+    /// Handles an event of clients, in every namespace. The [`Args`] that the handler returns are the
+    /// acknowledgement, if the client asks for one; `()` is none. A handler for `grantIn`, `subscribe` or
+    /// `unsubscribe` takes the place of the gateway's own.
+    ///
+    /// Handlers of one client run beside each other; at most `socket.pending_acks_max` at a time.
+    pub fn on<F, A>(mut self, event: &str, handler: F) -> Self
+    where
+        F: Fn(Socket, Args<'static>) -> A + Send + Sync + 'static,
+        A: Future<Output: IntoAck> + Send + 'static,
+    {
+        let handler = Arc::new(move |socket, args| {
+            let answering = handler(socket, args);
+            Box::pin(async move { answering.await.into_ack() }) as sockets::Answering
+        });
+        self.handlers.events.insert(event.to_owned(), handler);
+        self
+    }
+
+    /// Is called when a client has joined a namespace, with the auth object it sent (JSON text,
+    /// `{}` if none). What the handler emits arrives right after the connect packet. It must not block.
+    pub fn on_connect(mut self, handler: impl Fn(Socket, &str) + Send + Sync + 'static) -> Self {
+        self.handlers.connect = Some(Arc::new(handler));
+        self
+    }
+
+    /// Is called when a client is out of a namespace, with its socket id, the namespace, and the
+    /// reason in Socket.IO's words. It must not block.
+    pub fn on_disconnect(mut self, handler: impl Fn(&str, &str, &str) + Send + Sync + 'static) -> Self {
+        self.handlers.disconnect = Some(Arc::new(handler));
+        self
+    }
+
+    /// Speaks plain Engine.IO at another path, which begins and ends with `/`: the handler gets
+    /// every message as it came. It must not block.
+    pub fn engine_io(
+        mut self,
+        path: &str,
+        handler: impl Fn(&RawSocket, Message<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.raw.push((path.to_owned(), Arc::new(handler)));
+        self
+    }
+
+    /// Listens on a port of the configured host until the process ends.
+    ///
+    /// # Errors
+    /// A setting is wrong, or the port cannot be had.
+    pub async fn listen(self, port: u16) -> Result<(), Error> {
+        let gateway = self.start(port).await?;
+        tracing::info!(url = gateway.url(), "listening");
+        gateway.run().await;
+        Ok(())
+    }
+
+    /// Starts the gateway on a port of the configured host and returns; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// A setting is wrong, or the port cannot be had.
+    pub async fn start(self, port: u16) -> Result<Gateway, Error> {
+        let Self { config, handlers, raw } = self;
+        let config = Config { port, ..config }.normalised();
+        for warning in config.validate()? {
+            tracing::warn!("{warning}");
+        }
+        let listeners =
+            listen::bind(&config.host, port).await.map_err(|source| listen_error(&config, source))?;
+        let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = Threads::start(cores.min(hub::SHARDS_MAX)).map_err(Error::Thread)?;
+        let parts = Parts::assemble(&config, handlers, raw, &threads)?;
+        let (stopping, stopped) = watch::channel(false);
+        for (shard, thread) in threads.handles.iter().enumerate() {
+            let (hub, sockets) = (Arc::clone(&parts.hub), Arc::clone(&parts.router.sockets));
+            thread.spawn(async move { hub::sweep(&hub, shard).await });
+            thread.spawn(async move { sockets.run_clock(shard).await });
+        }
+        let socket = &config.socket;
+        let connections = Connections::new(socket.connections_max, socket.connections_per_address_max);
+        let accepting = listeners.into_iter().map(|listener| {
+            threads.handles[0].spawn(listen::accept(
+                listener,
+                Arc::clone(&parts.router),
+                Arc::clone(&connections),
+                Arc::clone(&threads.handles),
+                stopped.clone(),
+            ))
+        });
+        let accepting = accepting.collect();
+        Ok(Gateway::new(config, addresses, parts.router, connections, threads, accepting, stopping))
+    }
+}
+
+fn listen_error(config: &Config, source: std::io::Error) -> Error {
+    let (host, port) = (config.host.clone(), config.port);
+    match source.kind() {
+        std::io::ErrorKind::AddrInUse => Error::PortTaken { host, port },
+        _ => Error::Listen { host, port, source },
+    }
+}
+
+/// The parts of a gateway, made from its settings.
+struct Parts {
+    hub: Arc<Hub>,
+    router: Arc<Router>,
+}
+
+impl Parts {
+    fn assemble(
+        config: &Config,
+        handlers: Handlers,
+        raw: Vec<(String, sockets::RawHandler)>,
+        threads: &Threads,
+    ) -> Result<Self, Error> {
+        let (publish, socket) = (&config.publish, &config.socket);
+        let hub = Arc::new(Hub::new(
+            threads.handles.len(),
+            hub::Limits {
+                outbox_bytes_max: socket.outbox_bytes_max,
+                backlog_bytes_max: publish.queue_bytes_max / threads.handles.len(),
+                rooms_max: socket.rooms_max,
+            },
+        ));
+        let endpoints = endpoints(config, raw);
+        let paths: Vec<String> = endpoints.iter().map(|endpoint| endpoint.path.clone()).collect();
+        let events = || Ok::<_, Error>(EventNames::new(Patterns::parse(&config.events)?, paths.clone()));
+        let backend = Backend::new(
+            backend::Settings {
+                keys: PublishKeys::new(&publish.every_key())?,
+                events: events()?,
+                namespaces: Patterns::parse(&config.namespaces)?,
+                body_bytes_max: publish.body_bytes_max,
+                batch_items_max: publish.batch_items_max,
+                batch_bytes_max: publish.batch_bytes_max,
+                room_bytes_max: socket.room_bytes_max,
+                delivers_payload: publish.deliver == Deliver::Payload,
+                sender_redact: publish.sender_redact.clone(),
+            },
+            Road::new(
+                Arc::clone(&hub),
+                Duration::from_secs(publish.idempotency_window_s),
+                publish.idempotency_ids_max,
+            ),
+        );
+        let settings = sockets::Settings {
+            transports: Transports {
+                polling: socket.transports.contains(&Transport::Polling),
+                websocket: socket.transports.contains(&Transport::WebSocket),
+            },
+            sessions_max: socket.connections_max,
+            connect_timeout: Duration::from_millis(socket.connect_timeout_ms),
+            connection: socketio::Limits {
+                namespaces_max: socket.namespaces_max,
+                auth_bytes_max: socket.auth_bytes_max,
+                attachments_bytes_max: socket.payload_bytes_max,
+            },
+            room_bytes_max: socket.room_bytes_max,
+            pending_acks_max: socket.pending_acks_max,
+            namespaces: Patterns::parse(&config.namespaces)?,
+            events: events()?,
+            origins: Origins::new(socket.cors_origins.as_deref(), config.auth.strategy != Strategy::None),
+        };
+        let sockets = Sockets::new(settings, Arc::clone(&hub), endpoints, handlers, &threads.handles);
+        let router = Arc::new(Router { backend: Arc::new(backend), sockets: Arc::new(sockets) });
+        Ok(Self { hub, router })
+    }
+}
+
+fn endpoints(config: &Config, raw: Vec<(String, sockets::RawHandler)>) -> Vec<Endpoint> {
+    let socket = &config.socket;
+    let settings = engineio::Settings {
+        ping_interval: Duration::from_millis(socket.ping_interval_ms),
+        ping_timeout: Duration::from_millis(socket.ping_timeout_ms),
+        upgrade_timeout: Duration::from_millis(socket.upgrade_timeout_ms),
+        payload_bytes_max: socket.payload_bytes_max,
+        offers_upgrade: socket.transports.contains(&Transport::WebSocket),
+    };
+    let main = Endpoint { path: socket.path.clone(), settings, application: Application::SocketIo };
+    let raw = raw.into_iter().map(|(path, handler)| Endpoint {
+        path,
+        settings,
+        application: Application::Raw(handler),
+    });
+    std::iter::once(main).chain(raw).collect()
+}

@@ -1,0 +1,117 @@
+//! One connection: HTTP/1.1 until it ends or becomes a WebSocket.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use super::connections::Permit;
+use crate::backend::{Backend, ReplyBody};
+use crate::sockets::{Answer, Sockets, Upgrade};
+
+/// How long the head of a request may take, the time between two requests included.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Bytes of a request's head, and what is read ahead of a body.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Headers of a request.
+const HEADERS_MAX: usize = 100;
+
+/// Knows which side a request is for.
+pub(crate) struct Router {
+    pub(crate) backend: Arc<Backend>,
+    pub(crate) sockets: Arc<Sockets>,
+}
+
+type Responding = Pin<Box<dyn Future<Output = Result<Response<ReplyBody>, Infallible>> + Send>>;
+
+impl Router {
+    async fn route(
+        &self,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        shard: usize,
+        upgrade: &Mutex<Option<Upgrade>>,
+    ) -> Response<ReplyBody> {
+        let Some(endpoint) = self.sockets.endpoint(request.uri().path()) else {
+            return self.backend.handle(request, peer).await;
+        };
+        let response = match self.sockets.handle(endpoint, request, peer, shard).await {
+            Answer::Reply(response) => response,
+            Answer::Upgrade(response, to) => {
+                *upgrade.lock() = Some(to);
+                response
+            }
+        };
+        response.map(BodyExt::boxed_unsync)
+    }
+}
+
+/// Serves one connection. `permit` is given back when it is over, as HTTP or as WebSocket.
+pub(super) async fn serve(
+    router: Arc<Router>,
+    stream: TcpStream,
+    peer: IpAddr,
+    shard: usize,
+    permit: Permit,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let upgrade = Arc::new(Mutex::new(None));
+    let asked = Arc::clone(&upgrade);
+    let service = service_fn(move |request| -> Responding {
+        let (router, asked) = (Arc::clone(&router), Arc::clone(&asked));
+        Box::pin(async move { Ok(router.route(request, peer, shard, &asked).await) })
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let result = {
+        let mut stop = pin!(async move {
+            // An error means that the gateway is gone, which is a reason to stop as well.
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        });
+        let mut is_stopping = false;
+        poll_fn(|cx| {
+            if !is_stopping && stop.as_mut().poll(cx).is_ready() {
+                is_stopping = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            match connection.poll_without_shutdown(cx) {
+                Poll::Ready(result) => Poll::Ready(result),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    };
+    let upgrade = upgrade.lock().take();
+    match (result, upgrade) {
+        (Ok(()), Some(upgrade)) => {
+            // Only the stream goes on: the buffers of HTTP would be dead weight on an idle socket.
+            let parts = connection.into_parts();
+            upgrade.start(parts.io.into_inner(), parts.read_buf, permit);
+        }
+        (Ok(()), None) => {
+            let mut stream = connection.into_parts().io.into_inner();
+            let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
+        }
+        (Err(error), _) => tracing::debug!(remote = %peer, %error, "HTTP connection ended"),
+    }
+}

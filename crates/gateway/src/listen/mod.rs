@@ -1,0 +1,130 @@
+//! Ports: one HTTP server for backends and clients alike. A request goes to the side it is for;
+//! a connection that becomes a WebSocket leaves HTTP here.
+//!
+//! Invariants
+//! * A connection counts against the limits as long as it lives, whatever it has become.
+//! * Connections are dealt out to the threads in turn.
+
+mod connections;
+mod http;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+pub(crate) use self::connections::Connections;
+pub(crate) use self::http::Router;
+
+/// Connections that may wait to be accepted; the kernel may allow fewer.
+const BACKLOG: i32 = 4096;
+
+/// Pause after the system had no more file descriptors for a connection.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// Binds the port on the host's addresses. A loopback host is bound on IPv4 and IPv6, because
+/// `localhost` may mean either.
+pub(crate) async fn bind(host: &str, port: u16) -> io::Result<Vec<std::net::TcpListener>> {
+    let addresses = resolve(host).await?;
+    let mut listeners = vec![listen(SocketAddr::new(addresses[0], port))?];
+    let port = listeners[0].local_addr()?.port();
+    for address in &addresses[1..] {
+        match listen(SocketAddr::new(*address, port)) {
+            Ok(listener) => listeners.push(listener),
+            // A machine without IPv6, say. One address is bound, and that is what is told.
+            Err(error) => tracing::debug!(%address, port, %error, "address not bound"),
+        }
+    }
+    Ok(listeners)
+}
+
+async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
+    const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if host.eq_ignore_ascii_case("localhost") || bare == "127.0.0.1" {
+        return Ok(LOOPBACK.to_vec());
+    }
+    if let Ok(address) = bare.parse() {
+        return Ok(vec![address]);
+    }
+    let mut addresses: Vec<IpAddr> =
+        tokio::net::lookup_host((bare, 0)).await?.map(|address| address.ip()).collect();
+    addresses.dedup();
+    if addresses.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, format!("the host `{host}` has no address")));
+    }
+    Ok(addresses)
+}
+
+fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // `::` on its own would take the IPv4 port too, or not, depending on the system.
+        socket.set_only_v6(address.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED))?;
+    }
+    // Without it a restart would have to wait until old connections are forgotten.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Accepts connections for ever and deals them out to the threads.
+pub(crate) async fn accept(
+    listener: std::net::TcpListener,
+    router: Arc<Router>,
+    connections: Arc<Connections>,
+    threads: Arc<[Handle]>,
+    stopping: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let turn = AtomicUsize::new(0);
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) if is_of_the_peer(&error) => continue,
+            Err(error) => {
+                tracing::error!(%error, "no connection can be accepted; is the limit of open files reached?");
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                continue;
+            }
+        };
+        let address = peer.ip().to_canonical();
+        let permit = match connections.admit(address) {
+            Ok(permit) => permit,
+            Err(full) => {
+                tracing::warn!(remote = %address, reason = %full, "connection refused");
+                full.tell(&stream);
+                continue;
+            }
+        };
+        // Small frames must not wait for the peer to acknowledge the ones before.
+        let _ = stream.set_nodelay(true);
+        let shard = turn.fetch_add(1, Ordering::Relaxed) % threads.len();
+        let (router, stopping) = (Arc::clone(&router), stopping.clone());
+        let serve = move |stream| http::serve(router, stream, address, shard, permit, stopping);
+        if threads.len() == 1 {
+            tokio::spawn(serve(stream));
+        } else if let Ok(stream) = stream.into_std() {
+            threads[shard].spawn(async move {
+                if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
+                    serve(stream).await;
+                }
+            });
+        }
+    }
+}
+
+/// Errors of a connection that was gone before it was accepted.
+fn is_of_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}

@@ -1,0 +1,202 @@
+//! The one road of an event: was it here before? → encode → deliver.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hashbrown::HashMap;
+use idae_socket_protocol::socketio::namespace_prefix;
+use idae_socket_protocol::websocket::Frame;
+use parking_lot::Mutex;
+
+use crate::hub::{self, Delivery, Hub, Target};
+
+/// An event on its way out.
+pub(crate) struct Event<'a> {
+    /// A checked name: it needs no escaping in JSON.
+    pub(crate) name: &'a str,
+    /// The one argument, as JSON text in pieces.
+    pub(crate) argument: &'a [&'a str],
+    pub(crate) target: Target,
+    pub(crate) volatile: bool,
+    /// The publisher's id for the event, and who that publisher is.
+    pub(crate) id: Option<EventId<'a>>,
+}
+
+/// An id counts for one publisher, one namespace and one event name: two backends that number their
+/// events do not silence each other.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EventId<'a> {
+    pub(crate) publisher: &'a str,
+    pub(crate) id: &'a str,
+}
+
+/// What the publisher is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    pub(crate) id: String,
+    pub(crate) sockets: usize,
+}
+
+/// The same event is being published at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InFlight;
+
+/// Publishes events to the sockets of this gateway.
+pub(crate) struct Road {
+    hub: Arc<Hub>,
+    seen: Mutex<Seen>,
+}
+
+impl Road {
+    /// Remembers at most `ids_max` event ids, each for `window`; a window of zero remembers none.
+    pub(crate) fn new(hub: Arc<Hub>, window: Duration, ids_max: usize) -> Self {
+        Self { hub, seen: Mutex::new(Seen { window, ids_max, ..Seen::default() }) }
+    }
+
+    /// Publishes an event, unless it was published before. Resolves when it is queued on every
+    /// matching socket and the backlog is below its limit.
+    ///
+    /// # Errors
+    /// An event of the same id is on its way and not answered yet.
+    pub(crate) async fn publish(&self, event: Event<'_>) -> Result<Receipt, InFlight> {
+        let Event { name, argument, target, volatile, id } = event;
+        let remembering = match id {
+            Some(EventId { publisher, id }) => {
+                let key = format!("{publisher}\0{}\0{name}\0{id}", target.namespace);
+                match self.seen.lock().begin(&key, Instant::now()) {
+                    Before::New => Some(Remembering { road: self, key, delivery: None }),
+                    Before::Done(sockets) => return Ok(Receipt { id: id.to_owned(), sockets }),
+                    Before::InFlight => return Err(InFlight),
+                }
+            }
+            None => None,
+        };
+        let receipt_id = id.map_or_else(|| hub::new_sid(0).to_string(), |id| id.id.to_owned());
+        let frame = encode(&target.namespace, name, argument);
+        let delivery = self.hub.deliver(target, frame, volatile);
+        let sockets = match remembering {
+            Some(mut remembering) => {
+                // From here on the event is out, even if the publisher hangs up.
+                remembering.delivery.insert(delivery).sockets().await
+            }
+            None => delivery.sockets().await,
+        };
+        self.hub.drained().await;
+        Ok(Receipt { id: receipt_id, sockets })
+    }
+}
+
+/// `42/namespace,["name",argument]`, once for all sockets.
+fn encode(namespace: &str, name: &str, argument: &[&str]) -> Frame {
+    let prefix = namespace_prefix(namespace);
+    let mut parts = Vec::with_capacity(argument.len() + 6);
+    parts.extend_from_slice(&["42", &prefix, "[\"", name, "\","]);
+    parts.extend_from_slice(argument);
+    parts.push("]");
+    Frame::text_from_parts(&parts)
+}
+
+/// Writes down how a publication ended, also when its publisher is not there to hear it.
+struct Remembering<'a> {
+    road: &'a Road,
+    key: String,
+    delivery: Option<Delivery>,
+}
+
+impl Drop for Remembering<'_> {
+    fn drop(&mut self) {
+        let sockets = self.delivery.as_ref().map(Delivery::sockets_so_far);
+        self.road.seen.lock().finish(&self.key, sockets, Instant::now());
+    }
+}
+
+/// The event ids of the recent past.
+#[derive(Default)]
+struct Seen {
+    window: Duration,
+    ids_max: usize,
+    ids: HashMap<Arc<str>, State>,
+    /// In the order in which they are forgotten.
+    order: VecDeque<(Instant, Arc<str>)>,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    InFlight,
+    Done { sockets: usize },
+}
+
+enum Before {
+    New,
+    InFlight,
+    Done(usize),
+}
+
+impl Seen {
+    fn begin(&mut self, key: &str, now: Instant) -> Before {
+        while let Some((until, oldest)) = self.order.front() {
+            if *until > now && self.order.len() <= self.ids_max {
+                break;
+            }
+            self.ids.remove(oldest);
+            self.order.pop_front();
+        }
+        match self.ids.get(key) {
+            Some(State::Done { sockets }) => Before::Done(*sockets),
+            Some(State::InFlight) => Before::InFlight,
+            None => {
+                self.ids.insert(Arc::from(key), State::InFlight);
+                Before::New
+            }
+        }
+    }
+
+    /// `None`: nothing was published, so nothing is remembered.
+    fn finish(&mut self, key: &str, sockets: Option<usize>, now: Instant) {
+        let Some((key, _)) = self.ids.remove_entry(key) else { return };
+        if let Some(sockets) = sockets.filter(|_| !self.window.is_zero()) {
+            self.order.push_back((now + self.window, Arc::clone(&key)));
+            self.ids.insert(key, State::Done { sockets });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(ids_max: usize) -> Seen {
+        Seen { window: Duration::from_secs(300), ids_max, ..Seen::default() }
+    }
+
+    #[test]
+    fn a_repeat_within_the_window_is_answered_as_before() {
+        let (mut seen, now) = (seen(10), Instant::now());
+        assert!(matches!(seen.begin("a", now), Before::New));
+        assert!(matches!(seen.begin("a", now), Before::InFlight));
+        seen.finish("a", Some(7), now);
+        assert!(matches!(seen.begin("a", now + Duration::from_secs(299)), Before::Done(7)));
+        assert!(matches!(seen.begin("a", now + Duration::from_secs(300)), Before::New));
+    }
+
+    #[test]
+    fn what_was_not_published_is_not_remembered() {
+        let (mut seen, now) = (seen(10), Instant::now());
+        assert!(matches!(seen.begin("a", now), Before::New));
+        seen.finish("a", None, now);
+        assert!(matches!(seen.begin("a", now), Before::New));
+    }
+
+    #[test]
+    fn the_oldest_ids_are_forgotten_first() {
+        let (mut seen, now) = (seen(3), Instant::now());
+        for key in ["a", "b", "c", "d"] {
+            seen.begin(key, now);
+            seen.finish(key, Some(1), now);
+        }
+        assert!(matches!(seen.begin("d", now), Before::Done(1)));
+        assert!(matches!(seen.begin("a", now), Before::New));
+        assert_eq!(seen.ids.len(), 4, "three remembered and one in flight");
+    }
+}

@@ -1,0 +1,196 @@
+//! The gateway inside another program, with the Rust client on the other side.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use idae_socket::config::Config;
+use idae_socket::{Args, Gateway, HttpDriver, Socket};
+use idae_socket_client::{Backoff, DisconnectReason, SocketDriver};
+use serde_json::{Value, json};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::timeout;
+
+/// Longer than anything here takes, so that only what never happens runs into it.
+const LONG: Duration = Duration::from_secs(20);
+
+async fn start(driver: HttpDriver) -> Gateway {
+    driver.start(0).await.unwrap()
+}
+
+/// A connected client and the events that it receives.
+async fn client(
+    gateway: &Gateway,
+) -> (idae_socket_client::Socket, UnboundedReceiver<(String, Args<'static>)>) {
+    let (events, received) = unbounded_channel();
+    let driver = SocketDriver::new(gateway.url())
+        .on_any(move |name, args| events.send((name.to_owned(), args.clone())).unwrap_or_default());
+    (timeout(LONG, driver.connect()).await.unwrap().unwrap(), received)
+}
+
+async fn ask(socket: &idae_socket_client::Socket, event: &str, args: &Args<'_>) -> Args<'static> {
+    socket.emit_with_ack(event, args, LONG).await.unwrap()
+}
+
+async fn next(events: &mut UnboundedReceiver<(String, Args<'static>)>) -> (String, String) {
+    let (name, args) = timeout(LONG, events.recv()).await.unwrap().unwrap();
+    (name, args.items().to_owned())
+}
+
+#[tokio::test]
+async fn events_are_published_in_process() {
+    let gateway = start(HttpDriver::new()).await;
+    let (first, mut to_first) = client(&gateway).await;
+    let (_second, mut to_second) = client(&gateway).await;
+    let answer = ask(&first, "subscribe", &Args::one("admin").unwrap()).await;
+    assert_eq!(answer.first::<Value>().unwrap(), json!({ "status": "ok", "rooms": ["admin"] }));
+
+    assert_eq!(gateway.to_room("admin", "room", &json!({ "id": 1 })).await.unwrap(), 1);
+    assert_eq!(gateway.to_user(&first.id().unwrap(), "user", &2).await.unwrap(), 1);
+    assert_eq!(gateway.to_user("nobody", "user", &2).await.unwrap(), 0);
+    assert_eq!(gateway.to_all("all", "3").await.unwrap(), 2);
+    let expect = |name: &str, items: &str| (name.to_owned(), items.to_owned());
+    assert_eq!(next(&mut to_first).await, expect("room", r#"{"id":1}"#));
+    assert_eq!(next(&mut to_first).await, expect("user", "2"));
+    assert_eq!(next(&mut to_first).await, expect("all", r#""3""#));
+    assert_eq!(next(&mut to_second).await, expect("all", r#""3""#));
+    assert!(gateway.to_all("disconnect", &1).await.is_err(), "a reserved name");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn handlers_answer_client_events() {
+    let driver = HttpDriver::new()
+        .on("sum", |_: Socket, args: Args<'static>| async move {
+            Args::one(&args.parse::<Vec<i64>>().unwrap_or_default().iter().sum::<i64>()).unwrap_or_default()
+        })
+        .on("later", |_: Socket, args: Args<'static>| async move {
+            tokio::task::yield_now().await;
+            args
+        })
+        .on("echo", |socket: Socket, args: Args<'static>| async move {
+            socket.emit("echoed", &args);
+        });
+    let gateway = start(driver).await;
+    let (socket, mut events) = client(&gateway).await;
+    assert_eq!(ask(&socket, "sum", &Args::list(&(1, 2, 39)).unwrap()).await.items(), "42");
+    let bytes = Args::binary(&b"\x00\x01\xff"[..]);
+    assert_eq!(ask(&socket, "later", &bytes).await, bytes);
+    socket.emit("echo", &bytes).await.unwrap();
+    let (name, args) = timeout(LONG, events.recv()).await.unwrap().unwrap();
+    assert_eq!((name.as_str(), args), ("echoed", bytes));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_server_asks_and_the_client_acknowledges() {
+    let (answers, mut answered) = unbounded_channel();
+    let driver = HttpDriver::new().on_connect(move |socket: Socket, auth: &str| {
+        let (answers, auth) = (answers.clone(), auth.to_owned());
+        tokio::spawn(async move {
+            let asked = socket.emit_with_ack("who", &Args::from_raw(auth, Vec::new()), LONG).await;
+            let ignored =
+                socket.emit_with_ack("nobody-listens", &Args::none(), Duration::from_millis(50)).await;
+            let _ = answers.send((asked, ignored));
+        });
+    });
+    let gateway = start(driver).await;
+    let driver =
+        SocketDriver::new(gateway.url()).auth(&json!({ "name": "ada" })).on_with_ack("who", |args| args);
+    let socket = driver.connect().await.unwrap();
+    let (asked, ignored) = timeout(LONG, answered.recv()).await.unwrap().unwrap();
+    assert_eq!(asked.unwrap().items(), r#"{"name":"ada"}"#);
+    assert_eq!(ignored, Err(idae_socket::EmitError::TimedOut));
+    socket.close().await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn rooms_belong_to_the_socket() {
+    let (sockets, mut connected) = unbounded_channel();
+    let (gone, mut left) = unbounded_channel();
+    let driver = HttpDriver::new()
+        .on_connect(move |socket: Socket, _: &str| sockets.send(socket).unwrap_or_default())
+        .on_disconnect(move |id, namespace, reason| {
+            let _ = gone.send(format!("{id} {namespace} {reason}"));
+        });
+    let gateway = start(driver).await;
+    let (client, _events) = client(&gateway).await;
+    let socket = timeout(LONG, connected.recv()).await.unwrap().unwrap();
+    assert_eq!(Some(socket.id().as_str()), client.id().as_deref());
+    assert!(socket.join("a") && socket.join("b") && socket.join("a"));
+    assert_eq!(socket.rooms(), ["a", "b"]);
+    socket.leave("a");
+    assert_eq!(gateway.to_room("a", "x", &1).await.unwrap(), 0);
+    assert_eq!(gateway.to_room("b", "x", &1).await.unwrap(), 1);
+    client.close().await;
+    let expected = format!("{} / client namespace disconnect", socket.id());
+    assert_eq!(timeout(LONG, left.recv()).await.unwrap().unwrap(), expected);
+    assert!(socket.rooms().is_empty());
+    assert_eq!(gateway.to_room("b", "x", &1).await.unwrap(), 0);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_sent_away_stays_away() {
+    let driver = HttpDriver::new()
+        .on("leave", |socket: Socket, _: Args<'static>| async move { socket.disconnect() })
+        .on("close", |socket: Socket, _: Args<'static>| async move { socket.close() });
+    let gateway = start(driver).await;
+    for event in ["leave", "close"] {
+        let (reasons, mut reason) = unbounded_channel();
+        let driver = SocketDriver::new(gateway.url()).on_disconnect(move |reason| {
+            let _ = reasons.send(reason);
+        });
+        let socket = driver.connect().await.unwrap();
+        socket.emit(event, &Args::none()).await.unwrap();
+        let reason = timeout(LONG, reason.recv()).await.unwrap().unwrap();
+        assert_eq!(reason, DisconnectReason::IoServerDisconnect, "{event}");
+        assert!(!socket.is_active());
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn stopping_closes_sockets_and_a_new_gateway_gets_them_back() {
+    let gateway = start(HttpDriver::new()).await;
+    let port = gateway.addresses()[0].port();
+    let (seen, mut connects) = unbounded_channel();
+    let seen = Arc::new(seen);
+    let quick =
+        Backoff { first: Duration::from_millis(20), max: Duration::from_millis(200), ..Backoff::default() };
+    let driver = SocketDriver::new(gateway.url()).reconnect(quick).on_connect(move |connected| {
+        let _ = seen.send(connected);
+    });
+    let socket = driver.connect().await.unwrap();
+    timeout(LONG, connects.recv()).await.unwrap().unwrap();
+    timeout(LONG, gateway.stop()).await.unwrap();
+
+    let again = HttpDriver::new().start(port).await.unwrap();
+    timeout(LONG, connects.recv()).await.unwrap().unwrap();
+    assert!(socket.is_connected());
+    assert_eq!(again.to_all("back", &1).await.unwrap(), 1);
+    again.stop().await;
+}
+
+#[tokio::test]
+async fn two_gateways_in_one_process_do_not_meet() {
+    let (one, other) = (start(HttpDriver::new()).await, start(HttpDriver::new()).await);
+    let (_socket, _events) = client(&one).await;
+    assert_eq!(one.to_all("x", &1).await.unwrap(), 1);
+    assert_eq!(other.to_all("x", &1).await.unwrap(), 0);
+    one.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_at_start() {
+    let gateway = start(HttpDriver::new()).await;
+    let port = gateway.addresses()[0].port();
+    let taken = HttpDriver::new().start(port).await.err().unwrap().to_string();
+    assert!(taken.contains("is in use by another program"), "{taken}");
+    gateway.stop().await;
+
+    let open = Config { host: "0.0.0.0".to_owned(), ..Config::default() };
+    let refused = HttpDriver::with_config(open).start(0).await.err().unwrap().to_string();
+    assert!(refused.contains("auth.insecure"), "{refused}");
+}
