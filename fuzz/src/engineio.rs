@@ -1,5 +1,7 @@
 //! Engine.IO's packets and payloads, and the query of its requests.
 
+use std::borrow::Cow;
+
 use idae_socket_protocol::engineio::{
     InvalidPacket, Message, Packet, Payload, Refusal, Request, SEPARATOR, Transport, push_base64,
 };
@@ -36,35 +38,36 @@ pub fn engineio_payload(data: &[u8]) {
 /// The query of a request.
 ///
 /// Checked are:
-/// * the value of each key is the last one that a naive reading finds;
-/// * the id is a part of the query, and never an empty one;
-/// * keys that mean nothing change nothing, wherever they stand.
+/// * the value of each key is the last one that a naive reading finds, percent-encoded or not;
+/// * an id is never an empty one;
+/// * keys that mean nothing change nothing, wherever they stand, and what comes last counts.
 pub fn engineio_request(data: &[u8]) {
     let query = String::from_utf8_lossy(data);
     let request = Request::parse(&query);
 
-    let transport = match last_value(&query, "transport") {
+    let value = |key| last_value(&query, key);
+    let transport = match value("transport").as_deref() {
         Some("polling") => Some(Transport::Polling),
         Some("websocket") => Some(Transport::Websocket),
         _ => None,
     };
     let expected = transport.ok_or(Refusal::UnknownTransport).map(|transport| Request {
         transport,
-        sid: last_value(&query, "sid").filter(|sid| !sid.is_empty()),
-        version_4: last_value(&query, "EIO") == Some("4"),
+        sid: value("sid").filter(|sid| !sid.is_empty()).map(Cow::Owned),
+        version_4: value("EIO").as_deref() == Some("4"),
+        text_only: value("b64").is_some_and(|b64| !matches!(b64.as_str(), "" | "0")),
     });
     assert_eq!(request, expected);
-    if let Ok(Request { sid: Some(sid), .. }) = request {
-        assert!(
-            !sid.is_empty() && !sid.contains('&') && query.contains(sid),
-            "{sid:?} is no id of the query"
-        );
-    }
 
-    let longer = format!("t=sid&transports=x&{query}&EIOs&b64=1&&=EIO");
+    let longer = format!("t=sid&transports=x&{query}&EIOs&b6=1&&=EIO");
     assert_eq!(Request::parse(&longer), request, "keys without a meaning have one");
-    let later = format!("{query}&transport=websocket&sid=later&EIO=4");
-    let expected = Request { transport: Transport::Websocket, sid: Some("later"), version_4: true };
+    let later = format!("{query}&transport=websocket&sid=lat%65r&EIO=4&b64");
+    let expected = Request {
+        transport: Transport::Websocket,
+        sid: Some(Cow::Borrowed("later")),
+        version_4: true,
+        text_only: false,
+    };
     assert_eq!(Request::parse(&later), Ok(expected), "the last value does not count");
 }
 
@@ -146,10 +149,25 @@ fn unbase64(text: &str) -> Option<Vec<u8>> {
     Some(bytes.map(|byte| byte.iter().fold(0, |byte, bit| byte << 1 | u8::from(*bit))).collect())
 }
 
-fn last_value<'a>(query: &'a str, key: &str) -> Option<&'a str> {
-    query
-        .rsplit('&')
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .find(|(name, _)| *name == key)
-        .map(|(_, value)| value)
+fn last_value(query: &str, key: &str) -> Option<String> {
+    let pairs = query.rsplit('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs
+        .map(|(name, value)| (unescape(name), value))
+        .find(|(name, _)| name == key)
+        .map(|(_, value)| unescape(value))
+}
+
+/// `%41` for `A`; a percent sign without two digits behind it stands for itself.
+fn unescape(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [byte, after @ ..] = rest {
+        let digits =
+            after.get(..2).filter(|digits| *byte == b'%' && digits.iter().all(u8::is_ascii_hexdigit));
+        let escaped =
+            digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        bytes.push(escaped.unwrap_or(*byte));
+        rest = if escaped.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }

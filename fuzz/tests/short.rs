@@ -14,7 +14,7 @@ const INPUT_BYTES_MAX: usize = 1024;
 
 /// Where decoders change their mind: lengths, masks and opcodes of frames, marks of packets and JSON.
 const TELLING_BYTES: &[u8] = b"\x00\x01\x02\x7d\x7e\x7f\x80\x81\x82\x88\x89\x8a\xfd\xfe\xff\x1e\
-    0123456b-/,[]{}\":\\&=\n";
+    0123456b-/,[]{}\":\\&=%\n";
 
 #[test]
 fn every_target_holds_for_its_seeds_and_their_mutations() {
