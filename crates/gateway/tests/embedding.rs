@@ -1,4 +1,5 @@
 //! The gateway inside another program, with the Rust client on the other side.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 use std::time::Duration;
