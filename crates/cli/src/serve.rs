@@ -87,11 +87,14 @@ Receive it (npm install socket.io-client):
 /// A name that the gateway accepts.
 fn example_event(exposed: &[String]) -> String {
     const USUAL: &str = "db-change";
-    let Some(first) = exposed.first().filter(|_| !exposed.iter().any(|event| event == "*" || event == USUAL))
-    else {
+    if exposed.iter().any(|event| event == "*" || event == USUAL) {
+        return USUAL.to_owned();
+    }
+    let is_plain = |event: &&String| !event.contains(['*', ':']);
+    let Some(event) = exposed.iter().find(is_plain).or_else(|| exposed.first()) else {
         return USUAL.to_owned();
     };
-    let segments = first.split('/').map(|segment| match segment.strip_prefix(':') {
+    let segments = event.split('/').map(|segment| match segment.strip_prefix(':') {
         Some(parameter) => parameter.to_owned(),
         None => segment.replace('*', "example"),
     });

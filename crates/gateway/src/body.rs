@@ -25,8 +25,8 @@ pub(crate) enum BodyError {
 /// connection with unread bytes would reset it.
 const DISCARD_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// How long a body nobody wants may take.
-const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long a body nobody wants may take. The answer waits for it.
+const DISCARD_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Reads a body of at most `bytes_max` bytes. One that arrives in one piece is not copied.
 pub(crate) async fn read(mut body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
