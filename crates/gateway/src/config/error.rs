@@ -26,7 +26,8 @@ impl fmt::Display for Origin {
             Self::Default => f.write_str("default"),
             Self::File { path, line } => write!(f, "{path}:{line}"),
             Self::Environment(name) => f.write_str(name),
-            Self::Flag(key) => write!(f, "flag {key}"),
+            Self::Flag(key) if matches!(key.as_str(), "host" | "port") => write!(f, "--{key}"),
+            Self::Flag(key) => write!(f, "--set {key}"),
         }
     }
 }

@@ -68,9 +68,9 @@ fn later_sources_win() {
     accepted(
         &sources,
         expect![[r#"
-        host = localhost (gateway.toml:1)
-        port = 3 (flag port)
-        log.level = warn (IDAE_SOCKET_LOG_LEVEL)"#]],
+            host = localhost (gateway.toml:1)
+            port = 3 (--port)
+            log.level = warn (IDAE_SOCKET_LOG_LEVEL)"#]],
     );
 }
 
@@ -128,9 +128,9 @@ fn a_variable_or_a_flag_that_does_not_exist() {
             IDAE_SOCKET_CONFG: there is no variable IDAE_SOCKET_CONFG; did you mean `IDAE_SOCKET_CONFIG`?
             IDAE_SOCKET_PING_INTERVAL_MS: there is no variable IDAE_SOCKET_PING_INTERVAL_MS; did you mean `IDAE_SOCKET_SOCKET_PING_INTERVAL_MS`?
             IDAE_SOCKET_XYZZY: there is no variable IDAE_SOCKET_XYZZY
-            flag socket.pth: there is no key `socket.pth`; did you mean `socket.path`?
-            flag port: `port` must be a whole number from 0 to 65535, not "abc"
-            flag publish.keys: `publish.keys` must be written in the file as [[publish.keys]] tables"#]],
+            --set socket.pth: there is no key `socket.pth`; did you mean `socket.path`?
+            --port: `port` must be a whole number from 0 to 65535, not "abc"
+            --set publish.keys: `publish.keys` must be written in the file as [[publish.keys]] tables"#]],
     );
     assert!(!errors(&sources).to_string().contains("hunter2"));
 }
