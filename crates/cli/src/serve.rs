@@ -25,20 +25,22 @@ pub(crate) fn serve(flags: &Flags) -> ExitCode {
 }
 
 async fn run(config: Config) -> ExitCode {
+    // Before anything is printed: who reads it may already want to stop the gateway.
+    let mut signals = match StopSignals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&error),
+    };
     let port = config.port;
     let gateway = match HttpDriver::with_config(config).start(port).await {
         Ok(gateway) => gateway,
         Err(error) => return fail(&error),
     };
     greet(&gateway);
-    match stop_signal().await {
-        Ok(signal) => tracing::info!(signal, "stopping"),
-        Err(error) => return fail(&error),
-    }
+    tracing::info!(signal = signals.next().await, "stopping");
     // A second signal means that somebody does not want to wait.
     tokio::select! {
         () = gateway.stop() => {}
-        _ = stop_signal() => {}
+        _ = signals.next() => {}
     }
     ExitCode::SUCCESS
 }
@@ -146,19 +148,42 @@ fn start_log(config: &Config) {
     };
 }
 
-/// Waits for the signal to stop and says which it was.
-async fn stop_signal() -> std::io::Result<&'static str> {
-    #[cfg(unix)]
-    {
+/// The signals by which a process is asked to stop.
+#[cfg(unix)]
+struct StopSignals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl StopSignals {
+    fn listen() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for one and says which it was.
+    async fn next(&mut self) -> &'static str {
         tokio::select! {
-            result = tokio::signal::ctrl_c() => result.map(|()| "SIGINT"),
-            _ = terminate.recv() => Ok("SIGTERM"),
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
         }
     }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await.map(|()| "Ctrl-C")
+}
+
+#[cfg(windows)]
+struct StopSignals(tokio::signal::windows::CtrlC);
+
+#[cfg(windows)]
+impl StopSignals {
+    fn listen() -> std::io::Result<Self> {
+        tokio::signal::windows::ctrl_c().map(Self)
+    }
+
+    async fn next(&mut self) -> &'static str {
+        self.0.recv().await;
+        "Ctrl-C"
+    }
 }
 
 /// Says why nothing came of it.

@@ -76,7 +76,11 @@ pub(super) async fn serve(
         let (router, asked) = (Arc::clone(&router), Arc::clone(&asked));
         Box::pin(async move { Ok(router.route(request, peer, shard, &asked).await) })
     });
+    // Who comes while the gateway stops still gets an answer, which says so; others are only let
+    // finish what they have begun.
+    let mut is_stopping = *stopping.borrow();
     let mut connection = http1::Builder::new()
+        .keep_alive(!is_stopping)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
@@ -88,7 +92,6 @@ pub(super) async fn serve(
             // An error means that the gateway is gone, which is a reason to stop as well.
             let _ = stopping.wait_for(|stopping| *stopping).await;
         });
-        let mut is_stopping = false;
         poll_fn(|cx| {
             if !is_stopping && stop.as_mut().poll(cx).is_ready() {
                 is_stopping = true;
