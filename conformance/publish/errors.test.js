@@ -50,7 +50,6 @@ describe('bodies that are not JSON', () => {
     ['a line break in a string', '{"rooms":["r"],"payload":"a\nb"}', MALFORMED],
     ['an unknown escape', '{"rooms":["r"],"payload":"\\x41"}', MALFORMED],
     ['a cut-off escape', '{"rooms":["r"],"payload":"\\u12"}', MALFORMED],
-    ['half a surrogate pair as a room', '{"rooms":["\\ud800"],"payload":1}', MALFORMED],
     ['a NUL after the object', '{"rooms":["r"],"payload":1}\0', MALFORMED],
     ['a byte order mark', Buffer.from('\ufeff{"rooms":["r"],"payload":1}'), MALFORMED],
     ['bytes that are not UTF-8', Buffer.from('{"rooms":["r"],"payload":"\xff\xfe"}', 'latin1'), MALFORMED],
@@ -109,6 +108,8 @@ describe('bodies that say something impossible', () => {
     ['null in rooms', { rooms: ['r', null], payload: 1 }, invalid('invalid_type', '/rooms/1')],
     ['an object in rooms', { rooms: ['r', 'q', {}], payload: 1 }, invalid('invalid_type', '/rooms/2')],
     ['an array in rooms', { rooms: [['r']], payload: 1 }, invalid('invalid_type', '/rooms/0')],
+    // JSON allows it, but no room can have such a name: it is not text.
+    ['half a surrogate pair as a room', '{"rooms":["r","\\ud800"],"payload":1}', invalid('invalid_type', '/rooms/1')],
     ['rooms as an object', { rooms: { r: true }, payload: 1 }, invalid('invalid_type', '/rooms')],
     ['rooms as a boolean', { rooms: true, payload: 1 }, invalid('invalid_type', '/rooms')],
     ['users as an object', { rooms: ['r'], users: {}, payload: 1 }, invalid('invalid_type', '/users')],
@@ -218,8 +219,9 @@ describe('sizes', () => {
         body: `${chunked('{"rooms":["r"],"payload":"')}${piece.repeat(17)}`,
       }),
     );
-    // No last chunk: the answer must come although the request never ends.
-    assertRefused(await connection.response(), TOO_LARGE);
+    // No last chunk: the answer must come although the request never ends. The gateway listens for
+    // up to five seconds more, so that a sender who does end gets to read the answer.
+    assertRefused(await connection.response({ waitMs: 10_000 }), TOO_LARGE);
     await silent();
   });
 

@@ -2,10 +2,25 @@
 // heard nothing, and the shape of a problem.
 
 import assert from 'node:assert/strict';
-import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { eventually, within } from '../harness/events.js';
+import { Program } from '../harness/gateway.js';
 import { client, connectNow, subscribe } from '../harness/sessions.js';
+
+export const conformance = fileURLToPath(new URL('..', import.meta.url));
+const binary = resolve(conformance, process.env.IDAE_SOCKET_BIN ?? '../target/conformance/idae-socket');
+
+/** Starts the command and leaves it running until the test ends. */
+export function command(t, args, options) {
+  const program = new Program(binary, args, options);
+  t.after(async () => {
+    program.killNow();
+    await program.exited;
+  });
+  return program;
+}
 
 const MARKER = 'marker';
 let markers = 0;
@@ -16,16 +31,16 @@ export class Listener {
   #onMarker = new Map();
 
   /**
-   * Connects and joins `rooms`. Events come without a recovery offset unless `recovery` is
-   * true, so that the number of arguments is the number that was emitted.
+   * Connects and joins `rooms`. Events are asked for without a recovery offset, so that the
+   * number of arguments is the number that was emitted.
    */
-  static async open(t, gateway, { rooms = [], token, recovery = false, ...options } = {}) {
+  static async open(t, gateway, { rooms = [], ...options } = {}) {
     const listener = new Listener();
     listener.gateway = gateway;
     listener.namespace = options.namespace ?? '/';
     listener.socket = client(t, gateway, {
       transports: ['websocket'],
-      auth: { recovery, ...(token && { token }) },
+      auth: { recovery: false },
       ...options,
     });
     listener.socket.onAny((event, ...args) => listener.#keep(event, args));
@@ -154,15 +169,4 @@ export function assertReceipt(receipt, sockets) {
   assert.notEqual(receipt.id, '');
   assert.ok(Number.isInteger(receipt.sockets), `sockets is ${receipt.sockets}`);
   if (sockets !== undefined) assert.equal(receipt.sockets, sockets, 'sockets');
-}
-
-/** The secret of the gateways that check tokens in these tests. */
-export const JWT_SECRET = 'a-secret-for-tests-of-forty-characters!!';
-
-/** A signed token (HS256) with these claims, valid for an hour. */
-export function signedToken(claims) {
-  const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const exp = Math.floor(Date.now() / 1000) + 3600;
-  const signed = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode({ exp, ...claims })}`;
-  return `${signed}.${createHmac('sha256', JWT_SECRET).update(signed).digest('base64url')}`;
 }
