@@ -114,6 +114,8 @@ struct Connection {
     decoder: Decoder,
     /// Set until the session has moved to this connection.
     probing: Option<Probing>,
+    /// The last read filled the buffer: there is probably more.
+    has_more: bool,
 }
 
 struct Probing {
@@ -135,7 +137,14 @@ impl Connection {
             message_bytes_max: session.endpoint.settings.payload_bytes_max,
             fragments_max: websocket::FRAGMENTS_MAX,
         };
-        Self { sockets, session, read, decoder: Decoder::new(Role::Server, limits), probing: None }
+        Self {
+            sockets,
+            session,
+            read,
+            decoder: Decoder::new(Role::Server, limits),
+            probing: None,
+            has_more: false,
+        }
     }
 
     fn probing(sockets: Arc<Sockets>, session: Arc<Session>, read: OwnedReadHalf, probing: Probing) -> Self {
@@ -179,6 +188,10 @@ impl Connection {
             if let ControlFlow::Break(end) = end {
                 return end;
             }
+            if self.has_more {
+                // A client that floods must not keep the thread from the others.
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -221,7 +234,10 @@ impl Connection {
         let mut buffer = ReadBuf::new(&mut scratch.0);
         match Pin::new(&mut self.read).poll_read(cx, &mut buffer) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => Poll::Ready(self.feed(buffer.filled_mut())),
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                self.has_more = buffer.remaining() == 0;
+                Poll::Ready(self.feed(buffer.filled_mut()))
+            }
             Poll::Ready(Ok(())) => Poll::Ready(self.lose(CloseReason::TransportClose)),
             Poll::Ready(Err(_)) => Poll::Ready(self.lose(CloseReason::TransportError)),
         }
