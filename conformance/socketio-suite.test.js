@@ -5,14 +5,14 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { collect, next, sleep } from './harness/events.js';
-import { startSuiteServer } from './harness/gateway.js';
+import { SUITE_HEARTBEAT, startSuiteServer } from './harness/gateway.js';
 
 const PING_INTERVAL_MS = 300;
 const PING_TIMEOUT_MS = 200;
 
 let server;
 before(async () => {
-  server = await startSuiteServer();
+  server = await startSuiteServer({ heartbeat: SUITE_HEARTBEAT });
 });
 after(() => server?.end());
 

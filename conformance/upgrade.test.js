@@ -430,9 +430,10 @@ describe('1,000 events each way while the stock client upgrades', () => {
 
   /** A stock client that is connected on polling, with its upgrade a little ahead. */
   async function aboutToUpgrade(t, target) {
-    const proxy = await slowUpgradeProxy(t, target, 40);
+    const proxy = await slowUpgradeProxy(t, target);
     const socket = await connected(t, proxy, { transports: ['polling', 'websocket'] });
     assert.equal(socket.io.engine.transport.name, 'polling');
+    setTimeout(() => proxy.release(), 20);
     return { socket, upgrade: next(socket.io.engine, 'upgrade') };
   }
 

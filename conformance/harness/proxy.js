@@ -3,11 +3,13 @@
 import { connect, createServer } from 'node:net';
 
 /**
- * Passes everything on at once, except that a request for a WebSocket is held back for
- * `delayMs`. A stock client upgrades right after opening; behind this proxy it is still on
+ * Passes everything on at once, except that a request for a WebSocket is held back until
+ * `release()`. A stock client upgrades right after opening; behind this proxy it is still on
  * polling when the test begins to send, so that the upgrade falls into the middle.
  */
-export async function slowUpgradeProxy(t, target, delayMs) {
+export async function slowUpgradeProxy(t, target) {
+  let release;
+  const released = new Promise((settle) => (release = settle));
   const open = new Set();
   const proxy = createServer((near) => {
     const far = connect(target.port, target.host ?? '127.0.0.1');
@@ -23,11 +25,11 @@ export async function slowUpgradeProxy(t, target, delayMs) {
     }
     near.once('data', (first) => {
       near.pause();
-      const delay = /transport=websocket/.test(first.toString('latin1')) ? delayMs : 0;
-      setTimeout(() => {
+      const passed = /transport=websocket/.test(first.toString('latin1')) ? released : Promise.resolve();
+      passed.then(() => {
         far.write(first);
         near.pipe(far);
-      }, delay);
+      });
     });
     far.pipe(near);
   });
@@ -37,5 +39,5 @@ export async function slowUpgradeProxy(t, target, delayMs) {
     proxy.close();
   });
   const { port } = proxy.address();
-  return { host: '127.0.0.1', port, url: `http://127.0.0.1:${port}` };
+  return { host: '127.0.0.1', port, url: `http://127.0.0.1:${port}`, release };
 }

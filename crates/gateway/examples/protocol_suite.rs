@@ -9,7 +9,8 @@ use idae_socket::{Args, HttpDriver, Message, RawSocket, Socket};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    HttpDriver::with_config(config())
+    let arguments = Arguments::read()?;
+    HttpDriver::with_config(config(&arguments))
         .engine_io("/engine.io/", echo)
         .on_connect(|socket: Socket, auth: &str| {
             socket.emit("auth", &Args::from_raw(auth.to_owned(), Vec::new()));
@@ -18,7 +19,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             socket.emit("message-back", &args);
         })
         .on("message-with-ack", |_: Socket, args: Args<'static>| async move { args })
-        .listen(port()?)
+        .listen(arguments.port)
         .await?;
     Ok(())
 }
@@ -30,20 +31,36 @@ fn echo(socket: &RawSocket, message: Message<'_>) {
     }
 }
 
-/// What the suites expect of the server.
-fn config() -> Config {
+/// What the suites expect of the server, with the heartbeat that was asked for.
+fn config(arguments: &Arguments) -> Config {
     let mut config = Config { namespaces: vec!["/".to_owned(), "/custom".to_owned()], ..Config::default() };
-    config.socket.ping_interval_ms = 300;
-    config.socket.ping_timeout_ms = 200;
+    config.socket.ping_interval_ms = arguments.ping_interval_ms;
+    config.socket.ping_timeout_ms = arguments.ping_timeout_ms;
     config.socket.payload_bytes_max = 1_000_000;
     config.socket.connect_timeout_ms = 1_000;
     config
 }
 
-fn port() -> Result<u16, Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args().skip(1);
-    match (arguments.next().as_deref(), arguments.next()) {
-        (Some("--port"), Some(port)) => Ok(port.parse()?),
-        _ => Err("usage: protocol_suite --port N".into()),
+struct Arguments {
+    port: u16,
+    ping_interval_ms: u64,
+    ping_timeout_ms: u64,
+}
+
+impl Arguments {
+    fn read() -> Result<Self, Box<dyn std::error::Error>> {
+        const USAGE: &str = "usage: protocol_suite --port N [--ping-interval-ms N] [--ping-timeout-ms N]";
+        let mut read = Self { port: 0, ping_interval_ms: 300, ping_timeout_ms: 200 };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(flag) = arguments.next() {
+            let value = arguments.next().ok_or(USAGE)?;
+            match flag.as_str() {
+                "--port" => read.port = value.parse()?,
+                "--ping-interval-ms" => read.ping_interval_ms = value.parse()?,
+                "--ping-timeout-ms" => read.ping_timeout_ms = value.parse()?,
+                _ => return Err(USAGE.into()),
+            }
+        }
+        if read.port == 0 { Err(USAGE.into()) } else { Ok(read) }
     }
 }
