@@ -32,6 +32,6 @@ if (files.length === 0) {
 }
 const passed = [
   run(files.filter((file) => ALONE.includes(file)), 1),
-  run(files.filter((file) => !ALONE.includes(file)), 3),
+  run(files.filter((file) => !ALONE.includes(file)), 2),
 ];
 process.exit(passed.every(Boolean) ? 0 : 1);
