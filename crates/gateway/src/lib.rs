@@ -18,6 +18,7 @@ mod driver;
 mod error;
 mod hub;
 mod listen;
+mod places;
 mod publish;
 pub mod rules;
 mod sockets;

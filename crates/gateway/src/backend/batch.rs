@@ -21,6 +21,9 @@ use crate::auth::Publisher;
 
 const NDJSON: &str = "application/x-ndjson";
 
+/// Items published before everybody else on the thread gets a turn.
+const ITEMS_PER_TURN: usize = 16;
+
 /// Answers that may wait for a publisher that does not read them; then no more lines are read.
 const REPLIES_WAITING_MAX: usize = 16;
 
@@ -58,7 +61,10 @@ impl Backend {
             return Err(Problem::new(Code::TooManyItems, detail));
         }
         let mut replies = Vec::with_capacity(items.len());
-        for item in items {
+        for (done, item) in items.into_iter().enumerate() {
+            if done % ITEMS_PER_TURN == ITEMS_PER_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
             replies.push(self.item(&publisher, deliver, item.get()).await);
         }
         Ok(json_response(StatusCode::OK, format!("[{}]", replies.join(","))))

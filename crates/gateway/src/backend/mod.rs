@@ -284,7 +284,9 @@ fn json_response(status: StatusCode, body: String) -> Response<ReplyBody> {
 
 /// Whether a request is one of a Socket.IO client or some other WebSocket.
 fn is_for_sockets(request: &Request<Incoming>) -> bool {
-    request.headers().contains_key(http::header::UPGRADE)
+    let upgrades = request.headers().get_all(http::header::UPGRADE).iter();
+    let mut tokens = upgrades.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
+    tokens.any(|token| token.trim().eq_ignore_ascii_case("websocket"))
         || request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("EIO=")))
 }
 

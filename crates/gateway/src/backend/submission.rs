@@ -5,12 +5,20 @@ use std::borrow::Cow;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use idae_socket_protocol::socketio::NAMESPACE_BYTES_MAX;
+
 use super::Settings;
 use super::problem::{Code, FieldError, Problem};
 use crate::hub::Target;
 
 /// Longest id of an event, in characters.
 pub(super) const ID_CHARS_MAX: usize = 128;
+
+/// Faults that one answer names; a body can have a hundred thousand.
+const ERRORS_MAX: usize = 20;
+
+/// Characters of a name that was sent which the answer repeats.
+const NAME_CHARS_SHOWN: usize = 64;
 
 /// The fields of an event, as they are offered to whoever misspells one.
 pub(super) const FIELDS: [&str; 9] =
@@ -180,7 +188,10 @@ impl<'a> Known<'a> {
         let own = own(payload).filter(|own| *own != "null");
         target.users.extend(errors.names(own, "/payload/own", settings.room_bytes_max));
         if let Some(namespace) = errors.string(self.namespace, "/namespace") {
-            if !settings.namespaces.matches(&namespace) {
+            if namespace.len() > NAMESPACE_BYTES_MAX {
+                let detail = format!("a namespace has at most {NAMESPACE_BYTES_MAX} bytes");
+                errors.add("/namespace", Code::UnknownNamespace, detail);
+            } else if !settings.namespaces.matches(&namespace) {
                 let detail = match settings.namespaces.closest(&namespace) {
                     Some(closest) => {
                         format!("there is no namespace `{namespace}`; the closest one is `{closest}`")
@@ -306,12 +317,16 @@ struct Errors(Vec<FieldError>);
 
 impl Errors {
     fn add(&mut self, pointer: &str, code: Code, detail: String) {
+        if self.0.len() >= ERRORS_MAX {
+            return;
+        }
         self.0.push(FieldError { pointer: pointer.to_owned(), detail, code });
     }
 
     fn unknown(&mut self, name: &str, more_fields: &[&str]) {
+        let name: String = name.chars().take(NAME_CHARS_SHOWN).collect();
         let known = FIELDS.iter().chain(more_fields);
-        let closest = known.min_by_key(|known| strsim::damerau_levenshtein(known, name));
+        let closest = known.min_by_key(|known| strsim::damerau_levenshtein(known, &name));
         let hint = closest.map_or(String::new(), |closest| format!("; did you mean `{closest}`?"));
         let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
         self.add(&pointer, Code::UnknownField, format!("unknown field `{name}`{hint}"));

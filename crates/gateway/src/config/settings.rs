@@ -93,11 +93,14 @@ section! {
     upgrade_timeout_ms: u64 = 10_000, in 1..=86_400_000;
     /// The largest message from a client, in bytes; beyond it the connection is closed.
     payload_bytes_max: usize = 1_000_000, in 1..=1_073_741_824;
-    /// How many bytes may wait for one connection; beyond it the connection is too slow and is closed.
-    outbox_bytes_max: usize = 1_048_576, in 1..=4_294_967_295;
-    /// How many connections there may be; beyond it new ones are refused with 503.
+    /// How many bytes may wait for one connection, 64 for each frame included; beyond it the
+    /// connection is too slow and is closed.
+    outbox_bytes_max: usize = 1_048_576, in 4_096..=4_294_967_295;
+    /// How many connections there may be; beyond it new ones are refused with 503. As many sessions
+    /// there may be; beyond it new ones are refused with Engine.IO code 4.
     connections_max: usize = 100_000, in 1..=10_000_000;
-    /// How many connections one address may have; beyond it new ones are refused with 429. Raise
+    /// How many connections, and how many sessions, one address may have; beyond it new ones are
+    /// refused with 429, or Engine.IO code 4. Raise
     /// it when many users share one address, as behind a proxy.
     connections_per_address_max: usize = 10_000, in 1..=10_000_000;
     /// How many rooms one socket may be in.

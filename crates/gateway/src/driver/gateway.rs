@@ -14,7 +14,8 @@ use super::threads::Threads;
 use crate::config::Config;
 use crate::error::Error;
 use crate::hub::Target;
-use crate::listen::{Connections, Router};
+use crate::listen::Router;
+use crate::places::Places;
 use crate::publish::Event;
 
 /// How long connections have to end by themselves when the gateway stops.
@@ -26,7 +27,7 @@ pub struct Gateway {
     config: Config,
     addresses: Vec<SocketAddr>,
     router: Arc<Router>,
-    connections: Arc<Connections>,
+    connections: Arc<Places>,
     threads: Option<Threads>,
     accepting: Vec<JoinHandle<io::Result<()>>>,
     stopping: watch::Sender<bool>,
@@ -37,7 +38,7 @@ impl Gateway {
         config: Config,
         addresses: Vec<SocketAddr>,
         router: Arc<Router>,
-        connections: Arc<Connections>,
+        connections: Arc<Places>,
         threads: Threads,
         accepting: Vec<JoinHandle<io::Result<()>>>,
         stopping: watch::Sender<bool>,

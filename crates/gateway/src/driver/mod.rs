@@ -18,7 +18,8 @@ use crate::backend::{self, Backend};
 use crate::config::{Config, Deliver, Strategy, Transport};
 use crate::error::Error;
 use crate::hub::{self, Hub};
-use crate::listen::{self, Connections, Router};
+use crate::listen::{self, Router};
+use crate::places::Places;
 use crate::publish::Road;
 use crate::rules::{EventNames, Origins, Patterns};
 use crate::sockets::{
@@ -146,7 +147,7 @@ impl HttpDriver {
             thread.spawn(async move { sockets.run_clock(shard).await });
         }
         let socket = &config.socket;
-        let connections = Connections::new(socket.connections_max, socket.connections_per_address_max);
+        let connections = Places::new(socket.connections_max, socket.connections_per_address_max);
         let accepting = listeners.into_iter().map(|listener| {
             threads.handles[0].spawn(listen::accept(
                 listener,
@@ -217,7 +218,7 @@ impl Parts {
                 polling: socket.transports.contains(&Transport::Polling),
                 websocket: socket.transports.contains(&Transport::WebSocket),
             },
-            sessions_max: socket.connections_max,
+            sessions: Places::new(socket.connections_max, socket.connections_per_address_max),
             connect_timeout: Duration::from_millis(socket.connect_timeout_ms),
             connection: socketio::Limits {
                 namespaces_max: socket.namespaces_max,

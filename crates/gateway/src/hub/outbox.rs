@@ -14,6 +14,10 @@ use tokio::sync::futures::Notified;
 /// Frames handed to the kernel with one `writev`; more bring nothing (Linux takes 1,024).
 const FRAMES_PER_WRITE: usize = 64;
 
+/// What a waiting frame costs besides its bytes: its place in the queue and its allocation. Without
+/// it a thousand tiny frames would count for nothing.
+const FRAME_OVERHEAD_BYTES: usize = 64;
+
 /// The frames that wait for one client, in order, whatever its transport.
 ///
 /// A frame is kept as WebSocket wants it; polling sends its payload. So a session can change its
@@ -26,7 +30,7 @@ pub(crate) struct Outbox {
 
 struct Queue {
     frames: VecDeque<Frame>,
-    /// Of all frames that wait.
+    /// What all frames that wait cost.
     bytes: usize,
     /// How much of the first frame the kernel has taken.
     written: usize,
@@ -135,7 +139,7 @@ impl Outbox {
     /// Queues an event's frame and sends it at once if nothing waits before it.
     pub(crate) fn send(&self, frame: &Frame, volatile: bool, bytes_max: usize) -> Pushed {
         let mut queue = self.queue.lock();
-        if volatile && !queue.is_ready() {
+        if volatile && !queue.is_ready(frame, bytes_max) {
             return Pushed::Dropped;
         }
         let pushed = queue.push(frame.clone(), bytes_max);
@@ -148,7 +152,7 @@ impl Outbox {
     /// Queues an event's frame for the sweep.
     pub(super) fn put(&self, frame: &Frame, volatile: bool, bytes_max: usize) -> Pushed {
         let mut queue = self.queue.lock();
-        if volatile && !queue.is_ready() {
+        if volatile && !queue.is_ready(frame, bytes_max) {
             return Pushed::Dropped;
         }
         let pushed = queue.push(frame.clone(), bytes_max);
@@ -210,6 +214,13 @@ impl Outbox {
         self.changed.notify_waiters();
     }
 
+    /// The poll that waited has been answered with nothing.
+    pub(crate) fn stop_waiting(&self) {
+        if let Way::Poll { is_waited_for } = &mut self.queue.lock().way {
+            *is_waited_for = false;
+        }
+    }
+
     /// Wakes the pending poll to look at its session.
     pub(crate) fn nudge(&self) {
         self.changed.notify_one();
@@ -222,7 +233,7 @@ impl Outbox {
             return;
         }
         if let Some(frame) = last {
-            queue.bytes += frame.len();
+            queue.bytes += cost(&frame);
             queue.frames.push_back(frame);
         }
         queue.standing = Standing::Shut;
@@ -271,20 +282,22 @@ impl Queue {
         if self.standing != Standing::Open {
             return Pushed::Dropped;
         }
-        if self.bytes + frame.len() > bytes_max {
+        if self.bytes + cost(&frame) > bytes_max {
             self.give_up(Standing::Overflowed);
             return Pushed::Dropped;
         }
-        self.bytes += frame.len();
+        self.bytes += cost(&frame);
         self.frames.push_back(frame);
         Pushed::Taken
     }
 
-    /// Whether a frame pushed now would leave at once.
-    fn is_ready(&self) -> bool {
-        let is_open =
-            matches!(self.way, Way::Stream { is_full: false, .. } | Way::Poll { is_waited_for: true });
-        is_open && self.frames.is_empty()
+    /// Whether the client can take a frame now: its poll waits, or the kernel has room for more
+    /// than what the next sweep brings.
+    fn is_ready(&self, frame: &Frame, bytes_max: usize) -> bool {
+        match self.way {
+            Way::Poll { is_waited_for } => is_waited_for && self.frames.is_empty(),
+            Way::Stream { is_full, .. } => !is_full && self.bytes + cost(frame) <= bytes_max,
+        }
     }
 
     /// Writes what waits. Returns whether somebody has to be told.
@@ -342,6 +355,10 @@ impl Queue {
     }
 }
 
+fn cost(frame: &Frame) -> usize {
+    frame.len() + FRAME_OVERHEAD_BYTES
+}
+
 /// Forgets what the kernel has taken.
 fn advance(frames: &mut VecDeque<Frame>, written: &mut usize, bytes: &mut usize, mut taken: usize) {
     while let Some(first) = frames.front() {
@@ -351,7 +368,7 @@ fn advance(frames: &mut VecDeque<Frame>, written: &mut usize, bytes: &mut usize,
             return;
         }
         taken -= left;
-        *bytes -= first.len();
+        *bytes -= cost(first);
         *written = 0;
         frames.pop_front();
     }

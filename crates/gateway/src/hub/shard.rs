@@ -31,6 +31,10 @@ pub(super) struct Shard {
     pub(super) drained: Notify,
 }
 
+/// Events fanned out in one go. Then the shard's own thread goes on, after everybody else on it had a
+/// turn: a publisher's thread must not work for all others for ever.
+const DISPATCHES_PER_TURN: usize = 8;
+
 /// Events are fanned out one after the other, by whichever thread finds nobody at it. So a thread
 /// never waits for another one, and all sockets see the events in the same order.
 #[derive(Default)]
@@ -92,12 +96,16 @@ impl Shard {
             turn.taken = true;
             std::mem::take(&mut turn.outboxes)
         };
-        loop {
+        for done in 0.. {
             let dispatch = {
                 let mut turn = self.turn.lock();
                 match turn.waiting.pop_front() {
-                    Some(dispatch) => dispatch,
-                    None => {
+                    Some(dispatch) if done < DISPATCHES_PER_TURN => dispatch,
+                    next => {
+                        if let Some(next) = next {
+                            turn.waiting.push_front(next);
+                            self.swept.notify_one();
+                        }
                         turn.taken = false;
                         turn.outboxes = outboxes;
                         return;

@@ -15,6 +15,9 @@ pub(crate) async fn sweep(hub: &Hub, shard: usize) {
     let Some(shard) = hub.shards.get(shard) else { return };
     loop {
         shard.swept.notified().await;
+        // What publishers have left, to give their threads back.
+        shard.run(&hub.limits);
+        tokio::task::yield_now().await;
         let dirty = std::mem::take(&mut *shard.dirty.lock());
         for turn in dirty.chunks(SOCKETS_PER_TURN) {
             let bytes: usize = turn.iter().map(|outbox| outbox.sweep()).sum();

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use idae_socket_protocol::Sid;
 use slab::Slab;
 
@@ -107,31 +107,33 @@ impl Tables {
         rooms_max: usize,
     ) -> Result<(), TooManyRooms> {
         let Some(socket) = self.socket(index, life) else { return Ok(()) };
-        let mut wanted: Vec<&str> = rooms.iter().map(AsRef::as_ref).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        wanted.retain(|room| self.membership(socket, room).is_none());
-        let has = self.rooms_of(socket).count();
-        if has + wanted.len() > rooms_max {
+        let joined = self.groups_of(socket);
+        let mut wanted = Vec::new();
+        let mut seen = HashSet::new();
+        for room in rooms.iter().map(AsRef::as_ref) {
+            let is_member = self.room(socket, room).is_some_and(|group| joined.contains(&group));
+            if seen.insert(room) && !is_member {
+                wanted.push(room);
+            }
+        }
+        if self.rooms_of(socket).count() + wanted.len() > rooms_max {
             return Err(TooManyRooms);
         }
         let Some(outbox) = self.outbox(socket) else { return Ok(()) };
-        // In the order of the caller, because that is the order in which they are listed.
-        for room in rooms.iter().map(AsRef::as_ref) {
-            if wanted.contains(&room) {
-                wanted.retain(|other| *other != room);
-                self.add(index, Space::Room, room, &outbox);
-            }
+        for room in wanted {
+            self.add(index, Space::Room, room, &outbox);
         }
         Ok(())
     }
 
     pub(super) fn part<R: AsRef<str>>(&mut self, index: u32, life: u64, rooms: &[R]) {
-        for room in rooms {
-            let Some(socket) = self.socket(index, life) else { return };
-            let Some(at) = self.membership(socket, room.as_ref()) else { continue };
-            let namespace = socket.namespace.clone();
-            let membership = self.sockets[index as usize].memberships.remove(at);
+        let Some(socket) = self.socket(index, life) else { return };
+        let left: HashSet<u32> = rooms.iter().filter_map(|room| self.room(socket, room.as_ref())).collect();
+        let namespace = socket.namespace.clone();
+        let memberships = &mut self.sockets[index as usize].memberships;
+        let parted: Vec<Membership> =
+            memberships.extract_if(.., |membership| left.contains(&membership.group)).collect();
+        for membership in parted {
             self.remove_member(&namespace, membership);
         }
     }
@@ -207,10 +209,13 @@ impl Tables {
         groups.filter(|group| group.space == Space::Room).map(|group| &*group.name)
     }
 
-    /// Where in the socket's list the room stands.
-    fn membership(&self, socket: &Socket, room: &str) -> Option<usize> {
-        let group = *self.namespaces.get(&socket.namespace)?.rooms.get(room)?;
-        socket.memberships.iter().position(|membership| membership.group == group)
+    /// The group of a room in the socket's namespace.
+    fn room(&self, socket: &Socket, room: &str) -> Option<u32> {
+        self.namespaces.get(&socket.namespace)?.rooms.get(room).copied()
+    }
+
+    fn groups_of(&self, socket: &Socket) -> HashSet<u32> {
+        socket.memberships.iter().map(|membership| membership.group).collect()
     }
 
     fn add(&mut self, index: u32, space: Space, name: &str, outbox: &Arc<Outbox>) {

@@ -215,7 +215,7 @@ fn a_key_of_a_former_life_does_nothing() {
 
 #[test]
 fn a_slow_consumer_loses_its_queue_and_is_told_apart() {
-    let hub = Hub::new(1, Limits { outbox_bytes_max: 100, ..LIMITS });
+    let hub = Hub::new(1, Limits { outbox_bytes_max: 200, ..LIMITS });
     let outbox = Outbox::polling();
     hub.enter(Entry { sid: new_sid(0), namespace: "/".to_owned(), user: None, outbox: Arc::clone(&outbox) });
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -18,8 +18,8 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use super::connections::Permit;
 use crate::backend::{Backend, ReplyBody};
+use crate::places::Permit;
 use crate::sockets::{Answer, Sockets, Upgrade};
 
 /// How long the head of a request may take, the time between two requests included.

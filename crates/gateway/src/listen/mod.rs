@@ -5,7 +5,6 @@
 //! * A connection counts against the limits as long as it lives, whatever it has become.
 //! * Connections are dealt out to the threads in turn.
 
-mod connections;
 mod http;
 
 use std::io;
@@ -15,15 +14,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-pub(crate) use self::connections::Connections;
+use crate::backend::{Code, Problem};
+use crate::places::{Full, Places};
+
 pub(crate) use self::http::Router;
 
 /// Connections that may wait to be accepted; the kernel may allow fewer.
 const BACKLOG: i32 = 4096;
+
+/// How often a free port is looked for that is free on IPv4 and IPv6.
+const FREE_PORT_TRIES: usize = 16;
 
 /// Pause after the system had no more file descriptors for a connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
@@ -32,11 +36,28 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 /// `localhost` may mean either.
 pub(crate) async fn bind(host: &str, port: u16) -> io::Result<Vec<std::net::TcpListener>> {
     let addresses = resolve(host).await?;
+    let mut tries = 0;
+    loop {
+        match bind_all(&addresses, port) {
+            // A free port of one family may be taken in the other; the next one will not be.
+            Err(error)
+                if port == 0 && error.kind() == io::ErrorKind::AddrInUse && tries < FREE_PORT_TRIES =>
+            {
+                tries += 1;
+            }
+            bound => return bound,
+        }
+    }
+}
+
+fn bind_all(addresses: &[IpAddr], port: u16) -> io::Result<Vec<std::net::TcpListener>> {
     let mut listeners = vec![listen(SocketAddr::new(addresses[0], port))?];
     let port = listeners[0].local_addr()?.port();
     for address in &addresses[1..] {
         match listen(SocketAddr::new(*address, port)) {
             Ok(listener) => listeners.push(listener),
+            // Somebody else would answer for us to whoever resolves the name to this address.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
             // A machine without IPv6, say. One address is bound, and that is what is told.
             Err(error) => tracing::debug!(%address, port, %error, "address not bound"),
         }
@@ -81,7 +102,7 @@ fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 pub(crate) async fn accept(
     listener: std::net::TcpListener,
     router: Arc<Router>,
-    connections: Arc<Connections>,
+    places: Arc<Places>,
     threads: Arc<[Handle]>,
     stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
@@ -98,11 +119,11 @@ pub(crate) async fn accept(
             }
         };
         let address = peer.ip().to_canonical();
-        let permit = match connections.admit(address) {
+        let permit = match places.admit(address) {
             Ok(permit) => permit,
             Err(full) => {
                 tracing::warn!(remote = %address, reason = %full, "connection refused");
-                full.tell(&stream);
+                tell(full, &stream);
                 continue;
             }
         };
@@ -115,12 +136,28 @@ pub(crate) async fn accept(
             tokio::spawn(serve(stream));
         } else if let Ok(stream) = stream.into_std() {
             threads[shard].spawn(async move {
-                if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
+                if let Ok(stream) = TcpStream::from_std(stream) {
                     serve(stream).await;
                 }
             });
         }
     }
+}
+
+/// Says why a connection is refused, as far as the kernel takes it at once: a refusal must cost nothing.
+fn tell(full: Full, stream: &TcpStream) {
+    let code = match full {
+        Full::Gateway => Code::TooManyConnections,
+        Full::Address => Code::TooManyConnectionsPerAddress,
+    };
+    let problem = Problem::new(code, full.to_string());
+    let (status, body) = (problem.status(), problem.to_json());
+    let response = format!(
+        "HTTP/1.1 {status} \r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let _ = stream.try_write(response.as_bytes());
 }
 
 /// Errors of a connection that was gone before it was accepted.

@@ -1,7 +1,7 @@
 //! A Socket.IO socket: one client in one namespace, and the handle by which an embedder speaks to it.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ pub(crate) struct Client {
     pub(super) key: SocketKey,
     pub(super) identity: Identity,
     pub(super) acks: Acks,
+    /// It is out of the namespace, whoever wanted that.
+    is_gone: AtomicBool,
     /// Handlers of an embedder that run for this client.
     pub(super) running: AtomicUsize,
     session: Weak<Session>,
@@ -61,9 +63,20 @@ impl Client {
             key,
             identity,
             acks: Acks::default(),
+            is_gone: AtomicBool::new(false),
             running: AtomicUsize::new(0),
             session: Arc::downgrade(session),
         }
+    }
+
+    /// The client is out of the namespace: nobody answers any more, and nothing is sent.
+    pub(super) fn leave(&self) {
+        self.is_gone.store(true, Ordering::Relaxed);
+        self.acks.fail_all();
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Relaxed)
     }
 
     /// Queues a packet and its attachments, and sends them.
@@ -107,13 +120,21 @@ impl Acks {
     }
 
     /// Nobody will answer any more.
-    pub(super) fn fail_all(&self) {
+    fn fail_all(&self) {
         self.pending.lock().take();
     }
 
-    fn expect(&self, pending_max: usize) -> Result<(u64, oneshot::Receiver<Args<'static>>), EmitError> {
+    fn expect(
+        &self,
+        client: &Client,
+        pending_max: usize,
+    ) -> Result<(u64, oneshot::Receiver<Args<'static>>), EmitError> {
         let (answer, answered) = oneshot::channel();
         let mut pending = self.pending.lock();
+        // Under the lock, so that who is gone has either failed this answer or is seen here.
+        if client.is_gone() {
+            return Err(EmitError::Disconnected);
+        }
         let pending = pending.get_or_insert_default();
         if pending.len() >= pending_max {
             return Err(EmitError::TooManyPending);
@@ -195,6 +216,9 @@ impl Socket {
 
     /// Sends an event to this client alone.
     pub fn emit(&self, event: &str, args: &Args<'_>) {
+        if self.client.is_gone() {
+            return;
+        }
         let text = socketio::event(&self.client.namespace, None, event, args);
         self.client.send(&self.sockets, &text, args);
     }
@@ -209,7 +233,7 @@ impl Socket {
         args: &Args<'_>,
         timeout: Duration,
     ) -> Result<Args<'static>, EmitError> {
-        let (id, answered) = self.client.acks.expect(self.sockets.settings.pending_acks_max)?;
+        let (id, answered) = self.client.acks.expect(&self.client, self.sockets.settings.pending_acks_max)?;
         let text = socketio::event(&self.client.namespace, Some(id), event, args);
         self.client.send(&self.sockets, &text, args);
         match tokio::time::timeout(timeout, answered).await {

@@ -68,7 +68,7 @@ pub(super) fn refuse(
     message: &str,
     data: Option<&str>,
 ) {
-    tracing::debug!(remote = %session.handshake.address(), namespace, message, "a client was not let in");
+    tracing::debug!(remote = %session.handshake.address(), namespace, reason = message, "a client was not let in");
     session.refused(namespace);
     session.push(sockets, Frame::text(&socketio::connect_error(namespace, message, data)));
 }
@@ -76,7 +76,7 @@ pub(super) fn refuse(
 /// A client is out of a namespace, whoever wanted it.
 pub(super) fn left(sockets: &Sockets, client: &Client, reason: &str) {
     sockets.hub.leave(client.key);
-    client.acks.fail_all();
+    client.leave();
     if let Some(handler) = &sockets.handlers.disconnect {
         handler(&client.sid.to_string(), &client.namespace, reason);
     }
@@ -93,6 +93,9 @@ pub(super) fn event(
 ) {
     if let Some(handler) = sockets.handlers.events.get(name) {
         return run(sockets, session, client, id, handler, args.into_owned());
+    }
+    if id.is_none() && !matches!(name, "grantIn" | "subscribe" | "unsubscribe") {
+        return;
     }
     let answer = match name {
         "grantIn" => Answer::Granted(if grant_in(sockets, client, &args) { "true" } else { "false" }),
@@ -192,6 +195,9 @@ fn run(
         let answer = answering.await;
         if let (Some(id), Some(args)) = (id, answer) {
             let client = &running.0;
+            if client.is_gone() {
+                return;
+            }
             client.send(&sockets, &socketio::ack(&client.namespace, id, &args), &args);
         }
     });

@@ -8,9 +8,9 @@ use http::header::{
     ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, ORIGIN,
     SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use idae_socket_protocol::engineio::{self, Refusal, Transport};
 use idae_socket_protocol::websocket::handshake;
 
@@ -103,7 +103,7 @@ impl Sockets {
         match session {
             Some(_) if !request.version_4 || over_websocket != is_upgrade => Err(Refusal::BadRequest.into()),
             Some(session) if is_upgrade => {
-                let response = switch_protocols(http.method(), http.headers())?;
+                let response = switch_protocols(&http)?;
                 Ok(upgrade(response, |sockets| Upgrade::probe(sockets, session), self))
             }
             Some(session) if session.transport() != Transport::Polling => Err(Refusal::BadRequest.into()),
@@ -111,18 +111,18 @@ impl Sockets {
             None if http.method() != Method::GET => Err(Refusal::BadHandshakeMethod.into()),
             None if over_websocket != is_upgrade => Err(Refusal::BadRequest.into()),
             None if !request.version_4 => Err(Refusal::UnsupportedVersion.into()),
-            None if let Some(reason) = self.closed() => {
-                Err(Refused { refusal: Refusal::Forbidden, message: Some(reason.into()) })
-            }
-            None if is_upgrade => {
-                let response = switch_protocols(http.method(), http.headers())?;
-                let (endpoint, handshake) = (Arc::clone(endpoint), Handshake::new(peer, request.text_only));
-                Ok(upgrade(response, |sockets| Upgrade::open(sockets, endpoint, handshake, shard), self))
-            }
             None => {
-                let outbox = Outbox::polling();
+                let refused = |message| Refused { refusal: Refusal::Forbidden, message: Some(message) };
                 let handshake = Handshake::new(peer, request.text_only);
-                let session = self.open(endpoint, shard, Transport::Polling, outbox, handshake);
+                if is_upgrade {
+                    let response = switch_protocols(&http)?;
+                    let (endpoint, place) = (Arc::clone(endpoint), self.admit(peer).map_err(refused)?);
+                    let open = |sockets| Upgrade::open(sockets, endpoint, handshake, shard, place);
+                    return Ok(upgrade(response, open, self));
+                }
+                let place = self.admit(peer).map_err(refused)?;
+                let session =
+                    self.open(endpoint, shard, Transport::Polling, Outbox::polling(), handshake, place);
                 let body = session.outbox.take_payload().unwrap_or_default();
                 Ok(Answer::Reply(payload(body, http.headers())))
             }
@@ -202,9 +202,9 @@ fn upgrade(
 /// The 101, or what is wrong with the WebSocket handshake (RFC 6455 §4.2).
 #[allow(clippy::type_complexity, reason = "three outcomes, each told to the client in another way")]
 fn switch_protocols(
-    method: &Method,
-    headers: &HeaderMap,
+    http: &Request<Incoming>,
 ) -> Result<Result<Response<Full<Bytes>>, Response<Full<Bytes>>>, Refused> {
+    let headers = http.headers();
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         let mut response = empty(StatusCode::UPGRADE_REQUIRED);
         response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
@@ -212,7 +212,10 @@ fn switch_protocols(
     }
     let key = headers.get(SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok());
     let key = key.filter(|key| handshake::is_valid_key(key)).ok_or(Refusal::BadRequest)?;
-    if method != Method::GET || !has_token(headers, CONNECTION, "upgrade") {
+    // A body would be read as frames.
+    let has_body = !http.body().is_end_stream();
+    let is_handshake = http.method() == Method::GET && http.version() == Version::HTTP_11;
+    if has_body || !is_handshake || !has_token(headers, CONNECTION, "upgrade") {
         return Err(Refusal::BadRequest.into());
     }
     let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);

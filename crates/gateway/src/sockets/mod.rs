@@ -21,6 +21,7 @@ mod session;
 mod table;
 mod websocket;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -40,13 +41,14 @@ use table::Table;
 pub(crate) use websocket::Upgrade;
 
 use crate::hub::{self, Hub, Outbox};
+use crate::places::{Permit, Places};
 use crate::rules::{EventNames, Origins, Patterns};
 
 /// What the sockets of a gateway may do and use.
 pub(crate) struct Settings {
     pub(crate) transports: Transports,
-    /// Sessions at the same time. A polling session has no connection that would be counted.
-    pub(crate) sessions_max: usize,
+    /// Sessions, in all and per address. A polling session has no connection that would be counted.
+    pub(crate) sessions: Arc<Places>,
     pub(crate) connect_timeout: Duration,
     pub(crate) connection: socketio::Limits,
     /// Bytes of a room's name.
@@ -122,25 +124,24 @@ impl Sockets {
         transport: Transport,
         outbox: Arc<Outbox>,
         handshake: Handshake,
+        place: Permit,
     ) -> Arc<Session> {
         let now = now();
         let sid = hub::new_sid(shard);
         let open = Frame::text(&engineio::open_packet(&sid, transport, &endpoint.settings));
         outbox.push(open, self.hub.limits().outbox_bytes_max);
-        let session = Session::open(self, endpoint, sid, transport, outbox, handshake, now);
+        let session = Session::open(self, endpoint, sid, transport, outbox, (handshake, place), now);
         let deadline = session.deadline();
         self.shards[shard].insert(Arc::clone(&session), deadline);
         session
     }
 
-    /// Why no session can be opened, if that is so.
-    fn closed(&self) -> Option<&'static str> {
+    /// A place for one more session, or why there is none.
+    fn admit(&self, address: IpAddr) -> Result<Permit, String> {
         if self.is_draining.load(Ordering::Relaxed) {
-            return Some("The gateway is stopping; come back in a moment");
+            return Err("The gateway is stopping; come back in a moment".to_owned());
         }
-        let sessions: usize = self.shards.iter().map(Table::len).sum();
-        (sessions >= self.settings.sessions_max)
-            .then_some("Too many sessions; the setting socket.connections_max limits them")
+        self.settings.sessions.admit(address).map_err(|full| format!("Too many sessions: {full}"))
     }
 
     /// The session of an id, in whichever shard the id says.

@@ -45,6 +45,7 @@ pub(super) async fn get(sockets: &Arc<Sockets>, session: &Arc<Session>) -> Resul
     }
     let mut request = Pending { sockets, session, method: Method::Poll, is_answered: false };
     let body = wait(session).await;
+    session.outbox.stop_waiting();
     request.is_answered = true;
     if session.ended().is_some() {
         sockets.shard(session).remove(&session.sid);
@@ -147,7 +148,8 @@ struct Pending<'a> {
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
         self.session.done(self.method);
-        if !self.is_answered {
+        // After an upgrade the requests of polling are nothing to the session any more.
+        if !self.is_answered && self.session.transport() == Transport::Polling {
             self.session.close(self.sockets, CloseReason::TransportError);
         }
     }

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::client::{Client, Handshake};
 use super::{Application, Endpoint, RawSocket, Sockets, control};
 use crate::hub::{Outbox, Standing};
+use crate::places::Permit;
 
 pub(crate) struct Session {
     /// The secret by which requests find the session.
@@ -23,6 +24,7 @@ pub(crate) struct Session {
     pub(super) handshake: Handshake,
     pub(crate) outbox: Arc<Outbox>,
     state: Mutex<State>,
+    _place: Permit,
 }
 
 struct State {
@@ -57,7 +59,7 @@ impl Session {
         sid: Sid,
         transport: Transport,
         outbox: Arc<Outbox>,
-        handshake: Handshake,
+        (handshake, place): (Handshake, Permit),
         now: Instant,
     ) -> Arc<Self> {
         let engine = engineio::Session::open(transport, &endpoint.settings, now);
@@ -75,7 +77,14 @@ impl Session {
             ended: None,
         };
         state.alarm = state.deadline();
-        Arc::new(Self { sid, endpoint: Arc::clone(endpoint), handshake, outbox, state: Mutex::new(state) })
+        Arc::new(Self {
+            sid,
+            endpoint: Arc::clone(endpoint),
+            handshake,
+            outbox,
+            state: Mutex::new(state),
+            _place: place,
+        })
     }
 
     /// When the session has to be looked at.
@@ -317,13 +326,14 @@ impl Session {
             (std::mem::take(&mut state.clients), state.probe.take())
         };
         tracing::debug!(remote = %self.handshake.address(), %reason, "session ended");
-        for client in clients {
-            control::left(sockets, &client, &reason.to_string());
-        }
+        // Before an embedder's code runs, which might not return.
+        self.outbox.shut(Some(last));
         if let Some(probe) = probe {
             probe.notify_one();
         }
-        self.outbox.shut(Some(last));
+        for client in clients {
+            control::left(sockets, &client, &reason.to_string());
+        }
     }
 
     pub(super) fn transport(&self) -> Transport {
@@ -389,11 +399,13 @@ impl Session {
         probe
     }
 
-    /// The probing connection is gone.
-    pub(super) fn end_probe(&self) {
+    /// The probing connection of this signal is gone. Another one may have taken its place already.
+    pub(super) fn end_probe(&self, given_up: &Arc<Notify>) {
         let mut state = self.state.lock();
-        state.engine.end_probe();
-        state.probe = None;
+        if state.probe.as_ref().is_some_and(|probe| Arc::ptr_eq(probe, given_up)) {
+            state.engine.end_probe();
+            state.probe = None;
+        }
     }
 }
 

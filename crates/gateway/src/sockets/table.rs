@@ -47,10 +47,6 @@ impl Table {
         self.sessions.lock().remove(sid);
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.sessions.lock().len()
-    }
-
     pub(super) fn all(&self) -> Vec<Arc<Session>> {
         self.sessions.lock().values().cloned().collect()
     }

@@ -22,12 +22,16 @@ use tokio::time::timeout;
 use super::client::Handshake;
 use super::{Endpoint, Session, Sockets, now};
 use crate::hub::{Outbox, Standing, Status};
+use crate::places::Permit;
 
 /// What is read at once. One buffer per thread, not per socket.
 const SCRATCH_BYTES: usize = 64 * 1024;
 
 /// How long the last frames may take to leave, and the peer to close its side.
 const FAREWELL_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// What is still read of a peer that was told goodbye.
+const FAREWELL_BYTES_MAX: usize = 1024 * 1024;
 
 /// A connection that has been answered 101, and what it is for.
 pub(crate) struct Upgrade {
@@ -36,7 +40,7 @@ pub(crate) struct Upgrade {
 }
 
 enum Purpose {
-    Open { endpoint: Arc<Endpoint>, handshake: Handshake, shard: usize },
+    Open { endpoint: Arc<Endpoint>, handshake: Handshake, shard: usize, place: Permit },
     Probe(Arc<Session>),
 }
 
@@ -47,8 +51,9 @@ impl Upgrade {
         endpoint: Arc<Endpoint>,
         handshake: Handshake,
         shard: usize,
+        place: Permit,
     ) -> Self {
-        Self { sockets, purpose: Purpose::Open { endpoint, handshake, shard } }
+        Self { sockets, purpose: Purpose::Open { endpoint, handshake, shard, place } }
     }
 
     /// A session that may move here from polling.
@@ -60,10 +65,10 @@ impl Upgrade {
     pub(crate) fn start(self, stream: TcpStream, early: Bytes, held: impl Send + 'static) {
         let Self { sockets, purpose } = self;
         match purpose {
-            Purpose::Open { endpoint, handshake, shard } => {
+            Purpose::Open { endpoint, handshake, shard, place } => {
                 let (read, write) = stream.into_split();
                 let outbox = Outbox::streaming(write);
-                let session = sockets.open(&endpoint, shard, Transport::Websocket, outbox, handshake);
+                let session = sockets.open(&endpoint, shard, Transport::Websocket, outbox, handshake, place);
                 session.outbox.flush();
                 tokio::spawn(async move {
                     Connection::serving(sockets, session, read).run(early).await;
@@ -161,8 +166,8 @@ impl Connection {
         };
         // Boxed, because the room for it would be part of every task from the start.
         match (end, self.probing.take()) {
-            (End::Probe, Some(Probing { write, .. })) => {
-                self.session.end_probe();
+            (End::Probe, Some(Probing { write, given_up })) => {
+                self.session.end_probe(&given_up);
                 Box::pin(dismiss(write, self.read)).await;
             }
             _ => {
@@ -370,11 +375,12 @@ fn answer(write: &OwnedWriteHalf, frame: &Frame) -> ControlFlow<End> {
 
 /// Reads and forgets until the peer closes.
 async fn drain(read: &mut OwnedReadHalf) {
-    while read.readable().await.is_ok() {
+    let mut drained = 0;
+    while drained < FAREWELL_BYTES_MAX && read.readable().await.is_ok() {
         // Not a buffer of its own, which every task would carry all its life.
         match read.try_read(&mut Scratch::take().0) {
             Ok(0) => return,
-            Ok(_) => {}
+            Ok(bytes) => drained += bytes,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(_) => return,
         }

@@ -16,7 +16,7 @@ const KICK_GRACE: Duration = Duration::from_secs(10);
 const HELD_EVENTS_MAX: usize = 64;
 
 /// Longest namespace name, in bytes.
-const NAMESPACE_BYTES_MAX: usize = 256;
+pub const NAMESPACE_BYTES_MAX: usize = 256;
 
 /// What one connection may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

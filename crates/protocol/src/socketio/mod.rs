@@ -21,7 +21,7 @@ mod decoder;
 mod encode;
 
 pub use args::Args;
-pub use connection::{Connection, Held, Inbound, Limits, Violation};
+pub use connection::{Connection, Held, Inbound, Limits, NAMESPACE_BYTES_MAX, Violation};
 pub use decode::{ATTACHMENTS_MAX, DecodeError, Kind, Packet, RESERVED_EVENTS, decode};
 pub use decoder::{Content, Decoded, Decoder};
 pub use encode::{ack, connect, connect_error, disconnect, event, namespace_prefix};

@@ -232,14 +232,14 @@ fn origins() {
 fn one_event_never_fills_a_queue() {
     invalid(
         |config| {
-            config.publish.body_bytes_max = 1000;
-            config.socket.outbox_bytes_max = 1999;
-            config.publish.queue_bytes_max = 999;
-            config.publish.batch_bytes_max = 999;
+            config.publish.body_bytes_max = 3000;
+            config.socket.outbox_bytes_max = 5999;
+            config.publish.queue_bytes_max = 2999;
+            config.publish.batch_bytes_max = 2999;
         },
         expect![[r#"
-            `socket.outbox_bytes_max` (1999) must be at least twice `publish.body_bytes_max` (1000): one event must never fill an outbox
-            `publish.queue_bytes_max` (999) must be at least `publish.body_bytes_max` (1000)
-            `publish.batch_bytes_max` (999) must be at least `publish.body_bytes_max` (1000)"#]],
+            `socket.outbox_bytes_max` (5999) must be at least twice `publish.body_bytes_max` (3000): one event must never fill an outbox
+            `publish.queue_bytes_max` (2999) must be at least `publish.body_bytes_max` (3000)
+            `publish.batch_bytes_max` (2999) must be at least `publish.body_bytes_max` (3000)"#]],
     );
 }
