@@ -14,6 +14,9 @@ use tokio::sync::futures::Notified;
 /// Frames handed to the kernel with one `writev`; more bring nothing (Linux takes 1,024).
 const FRAMES_PER_WRITE: usize = 64;
 
+/// Packets in the answer to one poll. python-engineio refuses a payload with more of them.
+const PACKETS_PER_POLL_MAX: usize = 16;
+
 /// What a waiting frame costs besides its bytes: its place in the queue and its allocation. Without
 /// it a thousand tiny frames would count for nothing.
 const FRAME_OVERHEAD_BYTES: usize = 64;
@@ -176,7 +179,7 @@ impl Outbox {
         std::mem::take(&mut queue.unswept)
     }
 
-    /// What waits as the body of a poll, or `None` if nothing does and the poll has to wait.
+    /// The first of what waits as the body of a poll, or `None` if nothing does and the poll has to wait.
     pub(crate) fn take_payload(&self) -> Option<Vec<u8>> {
         let mut queue = self.queue.lock();
         let is_empty = queue.frames.is_empty();
@@ -184,9 +187,10 @@ impl Outbox {
             Way::Poll { is_waited_for } => *is_waited_for = is_empty,
             Way::Stream { .. } => return None,
         }
-        let frames = std::mem::take(&mut queue.frames);
-        let capacity = queue.bytes + frames.len();
-        queue.bytes = 0;
+        let count = queue.frames.len().min(PACKETS_PER_POLL_MAX);
+        let frames: Vec<Frame> = queue.frames.drain(..count).collect();
+        let capacity = frames.iter().map(cost).sum();
+        queue.bytes -= capacity;
         drop(queue);
         if frames.is_empty() {
             return None;

@@ -228,3 +228,18 @@ fn a_slow_consumer_loses_its_queue_and_is_told_apart() {
     assert_eq!(outbox.status().standing, super::Standing::Overflowed);
     assert_eq!(outbox.take_payload(), None);
 }
+
+#[test]
+fn a_poll_takes_no_more_packets_than_every_client_reads() {
+    let outbox = Outbox::polling();
+    for number in 0..20 {
+        outbox.push(Frame::text(&format!("4{number}")), 1 << 20);
+    }
+    let packets = || {
+        let payload = outbox.take_payload().unwrap_or_default();
+        String::from_utf8(payload).unwrap().split('\u{1e}').map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(packets(), (0..16).map(|number| format!("4{number}")).collect::<Vec<_>>());
+    assert_eq!(packets(), (16..20).map(|number| format!("4{number}")).collect::<Vec<_>>());
+    assert_eq!(packets(), [""]);
+}
