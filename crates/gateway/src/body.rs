@@ -23,7 +23,7 @@ pub(crate) enum BodyError {
 
 /// What is read of a body nobody wants, so that its sender gets to read the answer: closing a
 /// connection with unread bytes would reset it.
-const DISCARD_BYTES_MAX: usize = 4 * 1024 * 1024;
+const DISCARD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long a body nobody wants may take. The answer waits for it.
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(1);
