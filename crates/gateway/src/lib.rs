@@ -28,4 +28,4 @@ pub use driver::{Gateway, HttpDriver};
 pub use error::Error;
 pub use idae_socket_protocol::engineio::Message;
 pub use idae_socket_protocol::socketio::Args;
-pub use sockets::{EmitError, Handshake, IntoAck, RawSocket, Socket};
+pub use sockets::{EmitError, IntoAck, RawSocket, Socket};

@@ -18,7 +18,7 @@ use crate::hub::{SocketKey, TooManyRooms};
 
 /// What is known of a client before it says anything.
 #[derive(Debug, Clone)]
-pub struct Handshake {
+pub(crate) struct Handshake {
     address: IpAddr,
     /// Binary messages go out as base64 text.
     pub(super) text_only: bool,
@@ -30,7 +30,7 @@ impl Handshake {
     }
 
     /// The address of the peer that opened the session.
-    pub const fn address(&self) -> IpAddr {
+    pub(super) const fn address(&self) -> IpAddr {
         self.address
     }
 }

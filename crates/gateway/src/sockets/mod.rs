@@ -30,7 +30,8 @@ use idae_socket_protocol::engineio::{CloseReason, Transport};
 use idae_socket_protocol::websocket::Frame;
 use idae_socket_protocol::{engineio, socketio};
 
-pub use client::{EmitError, Handshake, Socket};
+use client::Handshake;
+pub use client::{EmitError, Socket};
 pub use control::IntoAck;
 pub(crate) use control::{Answering, Handlers};
 pub use endpoint::RawSocket;
