@@ -2,7 +2,8 @@
 //!
 //! `/engine.io/` echoes each message in its type. `/socket.io/` with the namespaces `/` and
 //! `/custom` emits `auth` with the handshake's auth object on connection, answers `message` with
-//! `message-back`, and acknowledges `message-with-ack`, each with the same arguments.
+//! `message-back`, and acknowledges `message-with-ack`, each with the same arguments. Besides, a client
+//! that sends `leave` is taken out of its namespace, and one that sends `close` out of all of them.
 
 use idae_socket::config::Config;
 use idae_socket::{Args, HttpDriver, Message, RawSocket, Socket};
@@ -18,6 +19,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .on("message", |socket: Socket, args: Args<'static>| async move {
             socket.emit("message-back", &args);
         })
+        .on("leave", |socket: Socket, _: Args<'static>| async move { socket.disconnect() })
+        .on("close", |socket: Socket, _: Args<'static>| async move { socket.close() })
         .on("message-with-ack", |_: Socket, args: Args<'static>| async move { args })
         .listen(arguments.port)
         .await?;

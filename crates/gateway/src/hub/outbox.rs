@@ -187,7 +187,10 @@ impl Outbox {
             Way::Poll { is_waited_for } => *is_waited_for = is_empty,
             Way::Stream { .. } => return None,
         }
-        let count = queue.frames.len().min(PACKETS_PER_POLL_MAX);
+        // The last packet of a session that ends comes alone: the stock client handles the end of
+        // its transport before the packets that came with it.
+        let is_ending = queue.standing == Standing::Shut && queue.frames.len() > 1;
+        let count = (queue.frames.len() - usize::from(is_ending)).min(PACKETS_PER_POLL_MAX);
         let frames: Vec<Frame> = queue.frames.drain(..count).collect();
         let capacity = frames.iter().map(cost).sum();
         queue.bytes -= capacity;

@@ -39,8 +39,9 @@ pub(super) async fn get(sockets: &Arc<Sockets>, session: &Arc<Session>) -> Resul
         Err(Unfit::OtherTransport) => return Err(Refusal::BadRequest),
         Err(Unfit::Ended) => {
             // The session waited for this poll, to give it its last packets.
-            sockets.shard(session).remove(&session.sid);
-            return session.outbox.take_payload().map(Some).ok_or(Refusal::UnknownSid);
+            let body = session.outbox.take_payload();
+            forget_if_done(sockets, session);
+            return body.map(Some).ok_or(Refusal::UnknownSid);
         }
     }
     let mut request = Pending { sockets, session, method: Method::Poll, is_answered: false };
@@ -48,9 +49,16 @@ pub(super) async fn get(sockets: &Arc<Sockets>, session: &Arc<Session>) -> Resul
     session.outbox.stop_waiting();
     request.is_answered = true;
     if session.ended().is_some() {
-        sockets.shard(session).remove(&session.sid);
+        forget_if_done(sockets, session);
     }
     body.map(Some).ok_or(Refusal::UnknownSid)
+}
+
+/// Takes a session that has ended out of the table when its last packet has left.
+fn forget_if_done(sockets: &Sockets, session: &Session) {
+    if session.outbox.status().is_empty {
+        sockets.shard(session).remove(&session.sid);
+    }
 }
 
 async fn wait(session: &Session) -> Option<Vec<u8>> {
