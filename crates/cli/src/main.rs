@@ -27,7 +27,7 @@ struct Arguments {
 enum Command {
     /// Runs the gateway.
     #[command(after_help = "Example:\n  idae-socket serve --port 4000 --set socket.ping_interval_ms=10000")]
-    Serve(settings::Flags),
+    Serve(serve::Serve),
     /// Publishes one event.
     Publish(publish::Publish),
     /// Prints events as they come.
@@ -47,8 +47,8 @@ const EXAMPLES: &str = "Examples:
 fn main() -> ExitCode {
     let Arguments { command, settings } = Arguments::parse();
     match command {
-        None => serve::serve(&settings),
-        Some(Command::Serve(flags)) => serve::serve(&flags.over(settings)),
+        None => serve::Serve::default().run(settings),
+        Some(Command::Serve(serve)) => serve.run(settings),
         Some(Command::Check(check)) => check.run(settings),
         Some(Command::Publish(publish)) => block_on(publish.run()),
         Some(Command::Listen(listen)) => block_on(listen.run()),

@@ -9,22 +9,38 @@ use tracing_subscriber::EnvFilter;
 
 use crate::settings::Flags;
 
-/// Runs the gateway with these settings.
-pub(crate) fn serve(flags: &Flags) -> ExitCode {
-    let resolved = match flags.resolve() {
-        Ok(resolved) => resolved,
-        Err(refused) => return fail(&refused),
-    };
-    start_log(&resolved.config);
-    // The gateway has threads of its own; this one waits for signals.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&error),
-    };
-    runtime.block_on(run(resolved.config))
+/// Flags of `serve`.
+#[derive(clap::Args, Default)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    settings: Flags,
+    /// Stop when standard input is closed: a gateway that another program starts ends with it, however
+    /// that program ends.
+    #[arg(long)]
+    exit_on_stdin_close: bool,
 }
 
-async fn run(config: Config) -> ExitCode {
+impl Serve {
+    /// Runs the gateway with these settings.
+    pub(crate) fn run(self, others: Flags) -> ExitCode {
+        let resolved = match self.settings.over(others).resolve() {
+            Ok(resolved) => resolved,
+            Err(refused) => return fail(&refused),
+        };
+        start_log(&resolved.config);
+        // The gateway has threads of its own; this one waits for signals.
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return fail(&error),
+        };
+        let code = runtime.block_on(run(resolved.config, self.exit_on_stdin_close));
+        // A thread that still reads standard input must not keep the process.
+        runtime.shutdown_background();
+        code
+    }
+}
+
+async fn run(config: Config, exit_on_stdin_close: bool) -> ExitCode {
     // Before anything is printed: who reads it may already want to stop the gateway.
     let mut signals = match StopSignals::listen() {
         Ok(signals) => signals,
@@ -36,13 +52,23 @@ async fn run(config: Config) -> ExitCode {
         Err(error) => return fail(&error),
     };
     greet(&gateway);
-    tracing::info!(signal = signals.next().await, "stopping");
+    let reason = tokio::select! {
+        signal = signals.next() => signal,
+        () = stdin_closed(), if exit_on_stdin_close => "standard input closed",
+    };
+    tracing::info!(reason, "stopping");
     // A second signal means that somebody does not want to wait.
     tokio::select! {
         () = gateway.stop() => {}
         _ = signals.next() => {}
     }
     ExitCode::SUCCESS
+}
+
+/// Resolves when whoever started us is gone, or has closed its end.
+async fn stdin_closed() {
+    let reading = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+    let _ = reading.await;
 }
 
 /// What a newcomer needs next, ready to paste.

@@ -24,8 +24,8 @@ pub mod rules;
 mod sockets;
 
 pub use auth::Identity;
-pub use driver::{Gateway, HttpDriver};
+pub use driver::{Answers, Gateway, HttpDriver, Selection};
 pub use error::Error;
 pub use idae_socket_protocol::engineio::Message;
 pub use idae_socket_protocol::socketio::Args;
-pub use sockets::{EmitError, IntoAck, RawSocket, Socket};
+pub use sockets::{EmitError, IntoAck, Opening, RawSocket, Socket};

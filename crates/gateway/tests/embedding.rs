@@ -195,3 +195,115 @@ async fn what_is_wrong_is_told_at_start() {
     let refused = HttpDriver::with_config(open).start(0).await.err().unwrap().to_string();
     assert!(refused.contains("auth.insecure"), "{refused}");
 }
+
+#[tokio::test]
+async fn a_selection_names_sockets_once_and_acts_on_all() {
+    let config = Config { namespaces: vec!["/".to_owned(), "/other".to_owned()], ..Config::default() };
+    let gateway = start(HttpDriver::with_config(config)).await;
+    let (first, mut to_first) = client(&gateway).await;
+    let (second, mut to_second) = client(&gateway).await;
+    let (third, mut to_third) = client(&gateway).await;
+    let elsewhere = SocketDriver::new(gateway.url()).namespace("/other").connect().await.unwrap();
+    let id = |socket: &idae_socket_client::Socket| socket.id().unwrap().to_string();
+    let ids = |selection: idae_socket::Selection<'_>| {
+        let mut ids: Vec<String> = selection.sockets().iter().map(Socket::id).collect();
+        ids.sort();
+        ids
+    };
+    let sorted = |mut ids: Vec<String>| {
+        ids.sort();
+        ids
+    };
+
+    assert_eq!(gateway.select().user(&id(&first)).user(&id(&second)).join("pair"), 2);
+    assert_eq!(gateway.select().user(&id(&second)).join("even"), 1);
+    let either = gateway.select().room("pair").room("even");
+    assert_eq!(ids(either.clone()), sorted(vec![id(&first), id(&second)]));
+    assert_eq!(ids(either.clone().except("even")), [id(&first)]);
+    assert_eq!(ids(gateway.select().everyone().except(&id(&third))), sorted(vec![id(&first), id(&second)]));
+    assert_eq!(ids(gateway.select().namespace("/other").everyone()), [id(&elsewhere)]);
+    assert_eq!(ids(gateway.select()), Vec::<String>::new(), "nobody was named");
+    let fetched = &gateway.select().room("even").sockets()[0];
+    assert_eq!((fetched.namespace(), fetched.rooms()), ("/", vec!["pair".to_owned(), "even".to_owned()]));
+    assert!(fetched.address().unwrap().is_loopback());
+
+    assert_eq!(either.clone().emit("once", &1).await.unwrap(), 2);
+    for events in [&mut to_first, &mut to_second] {
+        assert_eq!(next(events).await.0, "once");
+    }
+    gateway.select().room("pair").except("even").leave("pair");
+    assert_eq!(gateway.select().room("pair").volatile().emit("left", &1).await.unwrap(), 1);
+    assert_eq!(next(&mut to_second).await.0, "left");
+
+    gateway.select().room("pair").disconnect();
+    assert!(timeout(LONG, second.inactive()).await.is_ok());
+    gateway.select().user(&id(&third)).close();
+    assert!(timeout(LONG, third.inactive()).await.is_ok());
+    assert_eq!(gateway.to_all("rest", &1).await.unwrap(), 1);
+    assert_eq!(next(&mut to_first).await.0, "rest", "and nothing in between");
+    assert!(to_third.try_recv().is_err());
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_broadcast_collects_answers() {
+    let gateway = start(HttpDriver::new()).await;
+    let answering = |answer: &'static str| {
+        SocketDriver::new(gateway.url())
+            .on_with_ack("who", move |_| Args::one(answer).unwrap_or_default())
+            .connect()
+    };
+    let (one, two) = (answering("one").await.unwrap(), answering("two").await.unwrap());
+    let all = gateway.select().everyone();
+    let answers = all.emit_with_ack("who", &Args::none(), LONG).await;
+    let mut items: Vec<&str> = answers.answers.iter().map(Args::items).collect();
+    items.sort_unstable();
+    assert_eq!((items, answers.missing), (vec![r#""one""#, r#""two""#], 0));
+
+    // One that does not answer leaves the answers of the others.
+    let silent = SocketDriver::new(gateway.url()).connect().await.unwrap();
+    let answers = all.emit_with_ack("who", &Args::none(), Duration::from_millis(300)).await;
+    assert_eq!((answers.answers.len(), answers.missing), (2, 1));
+    let answers = gateway.select().room("empty").emit_with_ack("who", &Args::none(), LONG).await;
+    assert_eq!((answers.answers.len(), answers.missing), (0, 0));
+    for socket in [one, two, silent] {
+        socket.close().await;
+    }
+    gateway.stop().await;
+}
+
+/// One request over a connection of its own, and the whole answer.
+async fn http(gateway: &Gateway, request: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(gateway.addresses()[0]).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn an_embedder_decides_who_may_open_a_session() {
+    let gateway = start(HttpDriver::new().on_opening(|opening| {
+        assert!(opening.address.is_loopback());
+        match opening.headers.get("x-invited") {
+            Some(_) => Ok(()),
+            None => Err(format!("{} is for invited guests", opening.uri.path())),
+        }
+    }))
+    .await;
+    let get = |transport: &str, headers: &str| {
+        format!(
+            "GET /socket.io/?EIO=4&transport={transport} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n"
+        )
+    };
+    let refused = http(&gateway, &get("polling", "")).await;
+    assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
+    assert!(refused.ends_with(r#"{"code":4,"message":"/socket.io/ is for invited guests"}"#), "{refused}");
+    assert!(http(&gateway, &get("polling", "x-invited: yes\r\n")).await.starts_with("HTTP/1.1 200 "));
+    let upgrade = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let refused = http(&gateway, upgrade).await;
+    assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
+    assert!(refused.ends_with("/socket.io/ is for invited guests"), "{refused}");
+    gateway.stop().await;
+}

@@ -83,6 +83,9 @@ section! {
     /// The web origins whose pages may connect, such as `https://app.example.com`, or `*` for all.
     /// When not set: the loopback origins with strategy `none`, otherwise all without credentials.
     cors_origins: Option<Vec<String>> = None;
+    /// The name of a cookie that the answer to a polling handshake sets to the session's id, for a load
+    /// balancer that keeps a session at one gateway. The gateway itself does not read it.
+    cookie: Option<String> = None;
     /// How many milliseconds lie between two heartbeats.
     ping_interval_ms: u64 = 25_000, in 1..=86_400_000;
     /// How many milliseconds a client has to answer a heartbeat before it is disconnected.

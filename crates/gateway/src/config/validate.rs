@@ -234,6 +234,15 @@ fn socket(socket: &Socket, report: &mut Report) {
     if socket.transports.is_empty() {
         report.fault(&["socket.transports"], "`socket.transports` is empty, so nobody could connect");
     }
+    if let Some(name) = &socket.cookie {
+        let is_token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            report.fault(
+                &["socket.cookie"],
+                format!("`socket.cookie` must be a cookie's name, such as io, not {}", quoted(name)),
+            );
+        }
+    }
     let origins = socket.cors_origins.as_deref().unwrap_or_default();
     for entry in origins {
         if let Some(fault) = web_origin::fault(entry) {

@@ -10,13 +10,12 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::selection::Selection;
 use super::threads::Threads;
 use crate::config::Config;
 use crate::error::Error;
-use crate::hub::Target;
 use crate::listen::Router;
 use crate::places::Places;
-use crate::publish::Event;
 
 /// How long connections have to end by themselves when the gateway stops.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(3);
@@ -76,7 +75,7 @@ impl Gateway {
         event: &str,
         payload: &P,
     ) -> Result<usize, Error> {
-        self.send(Target { rooms: vec![room.to_owned()], ..target() }, event, payload).await
+        self.select().room(room).emit(event, payload).await
     }
 
     /// Sends an event to every socket of a user, or to one socket by its id.
@@ -89,7 +88,7 @@ impl Gateway {
         event: &str,
         payload: &P,
     ) -> Result<usize, Error> {
-        self.send(Target { users: vec![user.to_owned()], ..target() }, event, payload).await
+        self.select().user(user).emit(event, payload).await
     }
 
     /// Sends an event to every socket.
@@ -97,19 +96,12 @@ impl Gateway {
     /// # Errors
     /// The event's name is not allowed, or the payload cannot be written as JSON.
     pub async fn to_all<P: Serialize + ?Sized>(&self, event: &str, payload: &P) -> Result<usize, Error> {
-        self.send(Target { everyone: true, ..target() }, event, payload).await
+        self.select().everyone().emit(event, payload).await
     }
 
-    async fn send<P: Serialize + ?Sized>(
-        &self,
-        target: Target,
-        name: &str,
-        payload: &P,
-    ) -> Result<usize, Error> {
-        self.router.backend.check_event(name).map_err(|refused| Error::Event(refused.to_string()))?;
-        let payload = serde_json::to_string(payload).map_err(Error::Payload)?;
-        let event = Event { name, argument: &[&payload], target, volatile: false, id: None };
-        Ok(self.router.backend.road().publish(event).await.map_or(0, |receipt| receipt.sockets))
+    /// Begins to name sockets: rooms, users, exceptions, another namespace.
+    pub fn select(&self) -> Selection<'_> {
+        Selection::new(&self.router)
     }
 
     /// Resolves when the gateway cannot accept connections any more, which is never in good health.
@@ -138,8 +130,4 @@ impl Gateway {
             let _ = tokio::task::spawn_blocking(move || threads.stop()).await;
         }
     }
-}
-
-fn target() -> Target {
-    Target { namespace: "/".to_owned(), ..Target::default() }
 }

@@ -1,6 +1,7 @@
 //! The assembly: settings become parts, parts become a gateway that runs.
 
 mod gateway;
+mod selection;
 mod threads;
 
 use std::future::Future;
@@ -12,6 +13,7 @@ use idae_socket_protocol::socketio::{self, Args};
 use tokio::sync::watch;
 
 pub use self::gateway::Gateway;
+pub use self::selection::{Answers, Selection};
 use self::threads::Threads;
 use crate::auth::PublishKeys;
 use crate::backend::{self, Backend};
@@ -23,7 +25,7 @@ use crate::places::Places;
 use crate::publish::Road;
 use crate::rules::{EventNames, Origins, Patterns};
 use crate::sockets::{
-    self, Application, Endpoint, Handlers, IntoAck, RawSocket, Socket, Sockets, Transports,
+    self, Application, Endpoint, Handlers, IntoAck, Opening, RawSocket, Socket, Sockets, Transports,
 };
 
 /// The server: an HTTP and Socket.IO gateway.
@@ -85,6 +87,17 @@ impl HttpDriver {
             Box::pin(async move { answering.await.into_ack() }) as sockets::Answering
         });
         self.handlers.events.insert(event.to_owned(), handler);
+        self
+    }
+
+    /// Is asked about every request that would open a session, before anything is kept for it. The text of
+    /// a refusal goes to the client, with Engine.IO code 4 and status 403 (400 for a WebSocket). It must
+    /// not block.
+    pub fn on_opening(
+        mut self,
+        handler: impl Fn(&Opening<'_>) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.handlers.opening = Some(Arc::new(handler));
         self
     }
 
@@ -229,6 +242,7 @@ impl Parts {
             pending_acks_max: socket.pending_acks_max,
             namespaces: Patterns::parse(&config.namespaces)?,
             events: events()?,
+            cookie: socket.cookie.clone(),
             origins: Origins::new(socket.cors_origins.as_deref(), config.auth.strategy != Strategy::None),
         };
         let sockets = Sockets::new(settings, Arc::clone(&hub), endpoints, handlers, &threads.handles);

@@ -116,6 +116,11 @@ impl Hub {
         self.shard(socket).tables.lock().rooms(socket.index, socket.life)
     }
 
+    /// The ids of the sockets of a target.
+    pub(crate) fn sids(&self, target: &Target) -> Vec<Sid> {
+        self.shards.iter().flat_map(|shard| shard.tables.lock().sids(target)).collect()
+    }
+
     /// Queues a frame on every socket of the target. A volatile frame passes over sockets that
     /// cannot take it now.
     pub(crate) fn deliver(&self, target: Target, frame: Frame, volatile: bool) -> Delivery {

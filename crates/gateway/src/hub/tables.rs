@@ -145,6 +145,18 @@ impl Tables {
 
     /// Appends the outbox of every socket of the target, each once.
     pub(super) fn collect(&mut self, target: &Target, into: &mut Vec<Arc<Outbox>>) {
+        self.visit(target, |_, outbox| into.push(Arc::clone(outbox)));
+    }
+
+    /// The ids of the sockets of the target.
+    pub(super) fn sids(&mut self, target: &Target) -> Vec<Sid> {
+        let mut indexes = Vec::new();
+        self.visit(target, |index, _| indexes.push(index));
+        indexes.into_iter().map(|index| self.sockets[index as usize].sid).collect()
+    }
+
+    /// Calls `each` for every socket of the target, once.
+    fn visit(&mut self, target: &Target, mut each: impl FnMut(u32, &Arc<Outbox>)) {
         let Some(namespace) = self.namespaces.get(target.namespace.as_str()) else { return };
         let groups = &self.groups;
         let rooms = target.rooms.iter().filter_map(|room| namespace.rooms.get(room.as_str()));
@@ -174,13 +186,13 @@ impl Tables {
         for group in &mut sources {
             for member in &groups[*group as usize].members {
                 if self.marks.mark(member.socket) {
-                    into.push(Arc::clone(&member.outbox));
+                    each(member.socket, &member.outbox);
                 }
             }
         }
         for (socket, position) in singles {
             if self.marks.mark(socket) {
-                into.push(Arc::clone(&everybody[position as usize].outbox));
+                each(socket, &everybody[position as usize].outbox);
             }
         }
     }

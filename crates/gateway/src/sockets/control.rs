@@ -13,7 +13,7 @@ use idae_socket_protocol::websocket::Frame;
 use serde::{Deserialize, Serialize};
 
 use super::client::{Client, Socket, push};
-use super::{Session, Sockets};
+use super::{Admission, Session, Sockets};
 use crate::auth::Identity;
 use crate::hub::{self, Entry, TooManyRooms};
 
@@ -23,6 +23,7 @@ pub(crate) struct Handlers {
     pub(crate) events: HashMap<String, EventHandler>,
     pub(crate) connect: Option<ConnectHandler>,
     pub(crate) disconnect: Option<DisconnectHandler>,
+    pub(crate) opening: Option<Admission>,
 }
 
 pub(crate) type Answering = Pin<Box<dyn Future<Output = Option<Args<'static>>> + Send>>;

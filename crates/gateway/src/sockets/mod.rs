@@ -26,9 +26,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use hashbrown::HashSet;
 use idae_socket_protocol::engineio::{CloseReason, Transport};
 use idae_socket_protocol::websocket::Frame;
-use idae_socket_protocol::{engineio, socketio};
+use idae_socket_protocol::{Sid, engineio, socketio};
 
 use client::Handshake;
 pub use client::{EmitError, Socket};
@@ -36,12 +37,13 @@ pub use control::IntoAck;
 pub(crate) use control::{Answering, Handlers};
 pub use endpoint::RawSocket;
 pub(crate) use endpoint::{Application, Endpoint, RawHandler};
-pub(crate) use http::Answer;
+pub use http::Opening;
+pub(crate) use http::{Admission, Answer};
 pub(crate) use session::Session;
 use table::Table;
 pub(crate) use websocket::Upgrade;
 
-use crate::hub::{self, Hub, Outbox};
+use crate::hub::{self, Hub, Outbox, Target};
 use crate::places::{Permit, Places};
 use crate::rules::{EventNames, Origins, Patterns};
 
@@ -59,6 +61,8 @@ pub(crate) struct Settings {
     pub(crate) namespaces: Patterns,
     pub(crate) events: EventNames,
     pub(crate) origins: Origins,
+    /// The name of the cookie that holds a polling session's id, for load balancers.
+    pub(crate) cookie: Option<String>,
 }
 
 /// Which transports are offered.
@@ -147,8 +151,16 @@ impl Sockets {
 
     /// The session of an id, in whichever shard the id says.
     fn find(&self, sid: &str) -> Option<Arc<Session>> {
-        let sid = idae_socket_protocol::Sid::parse(sid)?;
+        let sid = Sid::parse(sid)?;
         self.shards.get(hub::shard_of(&sid))?.find(&sid)
+    }
+
+    /// The sockets of a target. Looks at every session, so it is for now and then.
+    pub(crate) fn select(self: &Arc<Self>, target: &Target) -> Vec<Socket> {
+        let sids: HashSet<Sid> = self.hub.sids(target).into_iter().collect();
+        let sessions = self.shards.iter().flat_map(Table::all);
+        let clients = sessions.flat_map(|session| session.clients());
+        clients.filter(|client| sids.contains(&client.sid)).map(|client| Socket::new(&client, self)).collect()
     }
 
     fn shard(&self, session: &Session) -> &Table {

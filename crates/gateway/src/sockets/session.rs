@@ -191,6 +191,11 @@ impl Session {
         self.state.lock().clients.iter().find(|client| *client.namespace == *namespace).cloned()
     }
 
+    /// The sockets of this session.
+    pub(super) fn clients(&self) -> Vec<Arc<Client>> {
+        self.state.lock().clients.clone()
+    }
+
     /// The client is in a namespace. Returns what it sent there while that was being decided, or
     /// `None` if the session has ended meanwhile.
     pub(super) fn joined(&self, client: Arc<Client>) -> Option<Vec<Held>> {
