@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use idae_socket::config::{Config, Level, LogFormat, Strategy};
+use idae_socket::config::{Config, Level, LogFormat, Mode, Strategy};
 use idae_socket::{Gateway, HttpDriver};
 use tracing_subscriber::EnvFilter;
 
@@ -84,9 +84,16 @@ fn greet(gateway: &Gateway) {
     } else {
         "-H 'authorization: Bearer <your publish key>' "
     };
-    let path = match config.socket.path.as_str() {
-        "/socket.io/" => String::new(),
-        path => format!(", {{ path: '{path}' }}"),
+    let mut options = Vec::new();
+    if config.socket.path != "/socket.io/" {
+        options.push(format!("path: '{}'", config.socket.path));
+    }
+    if config.auth.strategy != Strategy::None {
+        options.push("auth: { token: '<a token of yours>' }".to_owned());
+    }
+    let options = match options.as_slice() {
+        [] => String::new(),
+        options => format!(", {{ {} }}", options.join(", ")),
     };
     let text = format!(
         "idae-socket {version} listens on {addresses}
@@ -100,7 +107,7 @@ Publish an event:
 Receive it (npm install socket.io-client):
 
   import {{ io }} from 'socket.io-client';
-  const socket = io('{url}'{path});
+  const socket = io('{url}'{options});
   socket.on('connect', () => socket.emit('subscribe', 'admin', console.log));
   socket.onAny((event, data) => console.log(event, JSON.stringify(data)));
 
@@ -130,6 +137,9 @@ fn example_event(exposed: &[String]) -> String {
 }
 
 fn authentication(config: &Config) -> &'static str {
+    if config.auth.strategy != Strategy::None && config.auth.mode == Mode::Soft {
+        return "WARNING: auth.mode is \"soft\": a client whose token is not good is let in without identity, and that is logged.";
+    }
     match config.auth.strategy {
         Strategy::None => {
             "WARNING: authentication is off (auth.strategy = \"none\"): everybody who reaches this address is let in, to every room."

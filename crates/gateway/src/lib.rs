@@ -18,13 +18,16 @@ mod driver;
 mod error;
 mod hub;
 mod listen;
+mod observe;
+mod outbound;
 mod places;
 mod publish;
+mod recent;
 pub mod rules;
 mod sockets;
 
-pub use auth::Identity;
-pub use driver::{Answers, Gateway, HttpDriver, Selection};
+pub use auth::{Identity, Refusal, RefusalCode, Signer};
+pub use driver::{Answers, Gateway, HttpDriver, Judgement, Selection};
 pub use error::Error;
 pub use idae_socket_protocol::engineio::Message;
 pub use idae_socket_protocol::socketio::Args;

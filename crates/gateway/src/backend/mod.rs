@@ -1,4 +1,4 @@
-//! The side of the backends: publishing over HTTP.
+//! The side of the backends: publishing over HTTP, and what they are asked and told in return.
 //!
 //! Invariants
 //! * Whoever is refused learns the reason and a stable code; nothing is dropped silently.
@@ -6,7 +6,9 @@
 //! * Who may publish is decided before anything is told about event names.
 
 mod access;
+mod authorize;
 mod batch;
+mod forward;
 mod problem;
 mod submission;
 #[cfg(test)]
@@ -27,12 +29,15 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+pub(crate) use self::authorize::{Authorization, Authorizer};
+pub(crate) use self::forward::{ClientEvent, Forwarder, Unanswered};
 pub(crate) use self::problem::{Code, Problem};
 use self::submission::{Deliver, Submission};
 use crate::auth::{PublishKeys, Publisher};
 use crate::body::{self, BodyError};
+use crate::observe::{Metrics, OPEN_METRICS};
 use crate::publish::{Event, EventId, InFlight, Road};
-use crate::rules::{EventNames, NameRefused, Patterns};
+use crate::rules::{EventNames, NameRefused, Namespaces};
 
 /// The body of an answer. Boxed, because a stream of answers is not a piece of bytes.
 pub(crate) type ReplyBody = UnsyncBoxBody<Bytes, std::convert::Infallible>;
@@ -44,7 +49,7 @@ const DEPTH_MAX: usize = 512;
 pub(crate) struct Settings {
     pub(crate) keys: PublishKeys,
     pub(crate) events: EventNames,
-    pub(crate) namespaces: Patterns,
+    pub(crate) namespaces: Namespaces,
     pub(crate) body_bytes_max: usize,
     pub(crate) batch_items_max: usize,
     pub(crate) batch_bytes_max: usize,
@@ -59,12 +64,13 @@ pub(crate) struct Settings {
 pub(crate) struct Backend {
     settings: Settings,
     road: Road,
+    metrics: Arc<Metrics>,
     is_draining: AtomicBool,
 }
 
 impl Backend {
-    pub(crate) fn new(settings: Settings, road: Road) -> Self {
-        Self { settings, road, is_draining: AtomicBool::new(false) }
+    pub(crate) fn new(settings: Settings, road: Road, metrics: Arc<Metrics>) -> Self {
+        Self { settings, road, metrics, is_draining: AtomicBool::new(false) }
     }
 
     /// From now on nothing is published any more, and `/readyz` says so.
@@ -100,13 +106,21 @@ impl Backend {
             "/" if is_read => Ok(welcome()),
             "/livez" if is_read => Ok(health(true)),
             "/readyz" if is_read => Ok(health(!self.is_draining.load(Ordering::Relaxed))),
+            "/metrics" if is_read => Ok(self.metrics()),
             "/v1/events" => self.batch(request, peer).await,
             _ => self.event(request, peer).await.map(|reply| json_response(StatusCode::OK, reply)),
         };
         answer.unwrap_or_else(|problem| {
+            self.metrics.refused(problem.code());
             tracing::info!(remote = %peer, code = problem.code(), status = problem.status(), detail = problem.detail(), "publish refused");
             problem.into_response()
         })
+    }
+
+    fn metrics(&self) -> Response<ReplyBody> {
+        let mut response = Response::new(Full::from(self.metrics.text().unwrap_or_default()).boxed_unsync());
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
+        response
     }
 
     /// `POST /<event>`

@@ -1,7 +1,7 @@
 //! The table of settings: one row per key, made from the same lines as the structs.
 
 use super::value::{Given, Kind};
-use super::{Auth, Config, Log, Publish, Socket, later};
+use super::{Auth, Config, Log, Publish, Rooms, Socket, later};
 
 /// One row: everything that is known about a key.
 pub(super) struct Setting {
@@ -65,9 +65,9 @@ pub(super) struct Section {
 
 pub(super) const SECTIONS: &[Section] = &[
     Section { name: "", about: Config::ABOUT, settings: &[Config::SETTINGS, later::TOP] },
-    Section { name: "auth", about: Auth::ABOUT, settings: &[Auth::SETTINGS, later::AUTH] },
+    Section { name: "auth", about: Auth::ABOUT, settings: &[Auth::SETTINGS] },
     Section { name: "publish", about: Publish::ABOUT, settings: &[Publish::SETTINGS] },
-    Section { name: "rooms", about: &[" Who may join which room."], settings: &[later::ROOMS] },
+    Section { name: "rooms", about: Rooms::ABOUT, settings: &[Rooms::SETTINGS] },
     Section { name: "socket", about: Socket::ABOUT, settings: &[Socket::SETTINGS] },
     Section {
         name: "recovery",

@@ -111,6 +111,11 @@ impl Hub {
         self.shard(socket).tables.lock().part(socket.index, socket.life, rooms);
     }
 
+    /// Gives a socket to another user, or to nobody.
+    pub(crate) fn set_user(&self, socket: SocketKey, user: Option<&str>) {
+        self.shard(socket).tables.lock().set_user(socket.index, socket.life, user);
+    }
+
     /// The rooms of a socket, in the order in which it joined them.
     pub(crate) fn rooms(&self, socket: SocketKey) -> Vec<String> {
         self.shard(socket).tables.lock().rooms(socket.index, socket.life)

@@ -138,6 +138,23 @@ impl Tables {
         }
     }
 
+    /// Gives the socket to another user, or to nobody.
+    pub(super) fn set_user(&mut self, index: u32, life: u64, user: Option<&str>) {
+        let Some(socket) = self.socket(index, life) else { return };
+        let Some(outbox) = self.outbox(socket) else { return };
+        let namespace = socket.namespace.clone();
+        let groups = &self.groups;
+        let is_user = |membership: &mut Membership| groups[membership.group as usize].space == Space::User;
+        let memberships = &mut self.sockets[index as usize].memberships;
+        let former: Vec<Membership> = memberships.extract_if(.., is_user).collect();
+        for membership in former {
+            self.remove_member(&namespace, membership);
+        }
+        if let Some(user) = user {
+            self.add(index, Space::User, user, &outbox);
+        }
+    }
+
     pub(super) fn rooms(&self, index: u32, life: u64) -> Vec<String> {
         let Some(socket) = self.socket(index, life) else { return Vec::new() };
         self.rooms_of(socket).map(str::to_owned).collect()

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use idae_socket_protocol::Sid;
@@ -17,16 +17,22 @@ use crate::auth::Identity;
 use crate::hub::{SocketKey, TooManyRooms};
 
 /// What is known of a client before it says anything.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Handshake {
     address: IpAddr,
     /// Binary messages go out as base64 text.
     pub(super) text_only: bool,
+    /// The `Authorization` header, if anybody is going to look at it. Not for logs.
+    authorization: Option<Box<str>>,
 }
 
 impl Handshake {
-    pub(super) const fn new(address: IpAddr, text_only: bool) -> Self {
-        Self { address, text_only }
+    pub(super) fn new(address: IpAddr, text_only: bool, authorization: Option<&str>) -> Self {
+        Self { address, text_only, authorization: authorization.map(Box::from) }
+    }
+
+    pub(super) fn authorization(&self) -> Option<&str> {
+        self.authorization.as_deref()
     }
 
     /// The address of the peer that opened the session.
@@ -35,17 +41,21 @@ impl Handshake {
     }
 }
 
+type RoomChanges = Arc<tokio::sync::Mutex<()>>;
+
 /// One client in one namespace.
 pub(crate) struct Client {
     pub(super) sid: Sid,
     pub(super) namespace: Box<str>,
     pub(super) key: SocketKey,
-    pub(super) identity: Identity,
+    login: Mutex<Login>,
     pub(super) acks: Acks,
     /// It is out of the namespace, whoever wanted that.
     is_gone: AtomicBool,
     /// Handlers of an embedder that run for this client.
     pub(super) running: AtomicUsize,
+    /// The turns of changes of its rooms. Boxed, because only a backend that is asked about rooms needs them.
+    room_changes: Mutex<Option<RoomChanges>>,
     session: Weak<Session>,
 }
 
@@ -55,18 +65,54 @@ impl Client {
         sid: Sid,
         namespace: &str,
         key: SocketKey,
-        identity: Identity,
+        login: Login,
     ) -> Self {
         Self {
             sid,
             namespace: namespace.into(),
             key,
-            identity,
+            login: Mutex::new(login),
             acks: Acks::default(),
             is_gone: AtomicBool::new(false),
             running: AtomicUsize::new(0),
+            room_changes: Mutex::new(None),
             session: Arc::downgrade(session),
         }
+    }
+
+    /// Who it is now.
+    pub(super) fn identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.login.lock().identity)
+    }
+
+    /// From now on it is somebody else, or the same for longer.
+    pub(super) fn log_in(&self, login: Login) {
+        *self.login.lock() = login;
+    }
+
+    /// When its token has to be looked at.
+    pub(super) fn token_moment(&self) -> Option<Instant> {
+        self.login.lock().next.map(|(at, _)| at)
+    }
+
+    /// What its token needs now, if anything; told once.
+    pub(super) fn token_due(&self, now: Instant) -> Option<TokenDue> {
+        let mut login = self.login.lock();
+        let (_, due) = login.next.filter(|(at, _)| *at <= now)?;
+        login.next = match due {
+            TokenDue::Warning => login.ends.map(|ends| (ends, TokenDue::Expiry)),
+            TokenDue::Expiry => None,
+        };
+        Some(due)
+    }
+
+    /// Changes of rooms that have to wait for somebody take effect one after the other.
+    pub(super) fn room_changes(&self) -> RoomChanges {
+        Arc::clone(self.room_changes.lock().get_or_insert_default())
+    }
+
+    pub(super) fn session(&self) -> Option<Arc<Session>> {
+        self.session.upgrade()
     }
 
     /// The client is out of the namespace: nobody answers any more, and nothing is sent.
@@ -85,6 +131,41 @@ impl Client {
             push(&session, sockets, text, args);
             session.outbox.flush();
         }
+    }
+}
+
+/// How long before its end a client is told that its token ends.
+const TOKEN_WARNING_TIME: Duration = Duration::from_secs(30);
+
+/// Who a client is, and until when.
+pub(super) struct Login {
+    identity: Arc<Identity>,
+    /// When its token ends.
+    ends: Option<Instant>,
+    /// The next thing to do about its token.
+    next: Option<(Instant, TokenDue)>,
+}
+
+/// What a token needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenDue {
+    /// Its client has to be told that it ends soon.
+    Warning,
+    /// It has ended.
+    Expiry,
+}
+
+impl Login {
+    /// `unix_now` and `now` are the same moment, on two clocks.
+    pub(super) fn new(identity: Arc<Identity>, unix_now: u64, now: Instant) -> Self {
+        // A hundred years are for ever, and less than what an instant can hold.
+        const FOR_EVER_S: u64 = 100 * 365 * 86_400;
+        let left =
+            identity.valid_until().map(|end| end.saturating_sub(unix_now)).filter(|left| *left < FOR_EVER_S);
+        let ends = left.map(|left| now + Duration::from_secs(left));
+        // If it is too late for the whole time, the client is told at once.
+        let next = ends.map(|ends| (ends.checked_sub(TOKEN_WARNING_TIME).unwrap_or(now), TokenDue::Warning));
+        Self { identity, ends, next }
     }
 }
 
@@ -188,9 +269,9 @@ impl Socket {
         &self.client.namespace
     }
 
-    /// Who the socket belongs to.
-    pub fn identity(&self) -> &Identity {
-        &self.client.identity
+    /// Who the socket belongs to at this moment: a client may show a new token.
+    pub fn identity(&self) -> Arc<Identity> {
+        self.client.identity()
     }
 
     /// The peer's address, or `None` once it is gone.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, ORIGIN,
+    ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, ORIGIN,
     SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, SET_COOKIE, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
@@ -134,7 +134,9 @@ impl Sockets {
                 if !request.version_4 {
                     return Err(Refusal::UnsupportedVersion.into());
                 }
-                let handshake = Handshake::new(peer, request.text_only);
+                let authorization = http.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+                let authorization = authorization.filter(|_| self.auth.is_on());
+                let handshake = Handshake::new(peer, request.text_only, authorization);
                 if is_upgrade {
                     let response = switch_protocols(&http)?;
                     let (endpoint, place) = (Arc::clone(endpoint), self.admit(peer).map_err(refused)?);
@@ -160,7 +162,7 @@ impl Sockets {
     }
 
     /// The session of an id, brought up to the present: what timed out does not exist any more.
-    fn session_for(&self, endpoint: &Arc<Endpoint>, sid: &str) -> Option<Arc<Session>> {
+    fn session_for(self: &Arc<Self>, endpoint: &Arc<Endpoint>, sid: &str) -> Option<Arc<Session>> {
         let session = self.find(sid).filter(|session| Arc::ptr_eq(&session.endpoint, endpoint))?;
         session.tick(self, now());
         self.find(sid)

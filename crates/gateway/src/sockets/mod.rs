@@ -43,9 +43,12 @@ pub(crate) use session::Session;
 use table::Table;
 pub(crate) use websocket::Upgrade;
 
+use crate::auth::Auth;
+use crate::backend::{Authorizer, Forwarder};
 use crate::hub::{self, Hub, Outbox, Target};
+use crate::observe::Metrics;
 use crate::places::{Permit, Places};
-use crate::rules::{EventNames, Origins, Patterns};
+use crate::rules::{EventNames, Namespaces, Origins, Proxies, RoomRules};
 
 /// What the sockets of a gateway may do and use.
 pub(crate) struct Settings {
@@ -58,9 +61,11 @@ pub(crate) struct Settings {
     pub(crate) room_bytes_max: usize,
     /// Acknowledgements the gateway waits for, and handlers that run, per socket.
     pub(crate) pending_acks_max: usize,
-    pub(crate) namespaces: Patterns,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) rooms: RoomRules,
     pub(crate) events: EventNames,
     pub(crate) origins: Origins,
+    pub(crate) proxies: Proxies,
     /// The name of the cookie that holds a polling session's id, for load balancers.
     pub(crate) cookie: Option<String>,
 }
@@ -72,10 +77,24 @@ pub(crate) struct Transports {
     pub(crate) websocket: bool,
 }
 
+/// The other parts of the gateway that the sockets use.
+pub(crate) struct Parts {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) auth: Arc<Auth>,
+    pub(crate) authorizer: Option<Authorizer>,
+    pub(crate) forwarder: Forwarder,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
 /// Every session of the gateway.
 pub(crate) struct Sockets {
     pub(crate) settings: Settings,
     pub(crate) hub: Arc<Hub>,
+    auth: Arc<Auth>,
+    /// Decides on rooms that no rule decides.
+    authorizer: Option<Authorizer>,
+    forwarder: Forwarder,
+    metrics: Arc<Metrics>,
     endpoints: Vec<Arc<Endpoint>>,
     handlers: Handlers,
     shards: Box<[Table]>,
@@ -85,14 +104,19 @@ pub(crate) struct Sockets {
 impl Sockets {
     pub(crate) fn new(
         settings: Settings,
-        hub: Arc<Hub>,
+        parts: Parts,
         endpoints: Vec<Endpoint>,
         handlers: Handlers,
         threads: &[tokio::runtime::Handle],
     ) -> Self {
+        let Parts { hub, auth, authorizer, forwarder, metrics } = parts;
         Self {
             settings,
             hub,
+            auth,
+            authorizer,
+            forwarder,
+            metrics,
             endpoints: endpoints.into_iter().map(Arc::new).collect(),
             handlers,
             shards: threads.iter().cloned().map(Table::new).collect(),
@@ -146,6 +170,8 @@ impl Sockets {
         if self.is_draining.load(Ordering::Relaxed) {
             return Err("The gateway is stopping; come back in a moment".to_owned());
         }
+        // A proxy that does not say for whom it asks stands for many.
+        let address = Some(address).filter(|address| !self.settings.proxies.contain(*address));
         self.settings.sessions.admit(address).map_err(|full| format!("Too many sessions: {full}"))
     }
 

@@ -12,7 +12,7 @@ use idae_socket_protocol::websocket::Frame;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::client::{Client, Handshake};
+use super::client::{Client, Handshake, TokenDue};
 use super::{Application, Endpoint, RawSocket, Sockets, control};
 use crate::hub::{Outbox, Standing};
 use crate::places::Permit;
@@ -198,7 +198,7 @@ impl Session {
 
     /// The client is in a namespace. Returns what it sent there while that was being decided, or
     /// `None` if the session has ended meanwhile.
-    pub(super) fn joined(&self, client: Arc<Client>) -> Option<Vec<Held>> {
+    pub(super) fn joined(&self, sockets: &Sockets, client: Arc<Client>) -> Option<Vec<Held>> {
         let mut state = self.state.lock();
         if state.ended.is_some() {
             return None;
@@ -206,6 +206,7 @@ impl Session {
         state.connect_by = None;
         let held = state.connection.accept(&client.namespace);
         state.clients.push(client);
+        self.advance_alarm(sockets, state);
         Some(held)
     }
 
@@ -226,7 +227,7 @@ impl Session {
     }
 
     /// The alarm that was set for `at` has gone off.
-    pub(super) fn alarm(&self, sockets: &Sockets, at: Instant, now: Instant) {
+    pub(super) fn alarm(&self, sockets: &Arc<Sockets>, at: Instant, now: Instant) {
         if self.state.lock().alarm != at {
             return;
         }
@@ -242,6 +243,11 @@ impl Session {
         }
     }
 
+    /// Something may be due earlier than it was.
+    pub(super) fn reset_alarm(&self, sockets: &Sockets) {
+        self.advance_alarm(sockets, self.state.lock());
+    }
+
     /// Sets the alarm earlier if something is due before it.
     fn advance_alarm(&self, sockets: &Sockets, mut state: MutexGuard<'_, State>) {
         let deadline = state.deadline();
@@ -253,7 +259,7 @@ impl Session {
     }
 
     /// Does what is due. Returns whether the session goes on.
-    pub(super) fn tick(&self, sockets: &Sockets, now: Instant) -> bool {
+    pub(super) fn tick(&self, sockets: &Arc<Sockets>, now: Instant) -> bool {
         loop {
             let mut state = self.state.lock();
             if state.ended.is_some() {
@@ -269,6 +275,16 @@ impl Session {
                 drop(state);
                 self.close(sockets, reason);
                 return false;
+            }
+            let token =
+                state.clients.iter().find_map(|client| Some((client.token_due(now)?, Arc::clone(client))));
+            if let Some((due, client)) = token {
+                drop(state);
+                match due {
+                    TokenDue::Warning => control::warn(sockets, &client),
+                    TokenDue::Expiry => control::expire(sockets, &client),
+                }
+                continue;
             }
             match state.engine.tick(&self.endpoint.settings, now) {
                 None => return true,
@@ -425,8 +441,8 @@ pub(super) enum Method {
 
 impl State {
     fn deadline(&self) -> Instant {
-        let engine = self.engine.deadline();
-        self.connect_by.map_or(engine, |by| by.min(engine))
+        let tokens = self.clients.iter().filter_map(|client| client.token_moment());
+        tokens.chain(self.connect_by).fold(self.engine.deadline(), Instant::min)
     }
 
     fn take_client(&mut self, namespace: &str) -> Option<Arc<Client>> {
