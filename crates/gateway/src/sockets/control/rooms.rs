@@ -54,9 +54,7 @@ fn request(
     answer: fn(&Sockets, &Client, Result<Vec<String>, Refused>) -> Answer,
 ) -> Reply {
     if sockets.authorizer.is_none() {
-        let changed = decide_by_rules(sockets, client, &rooms, change)
-            .and_then(|()| apply(sockets, client, rooms, change));
-        return Reply::Ready(answer(sockets, client, changed));
+        return Reply::Ready(answer(sockets, client, by_rules(sockets, client, rooms, change)));
     }
     let (sockets, client) = (Arc::clone(sockets), Arc::clone(client));
     Reply::later(async move {
@@ -71,17 +69,29 @@ fn request(
     })
 }
 
-fn decide_by_rules(
+/// Makes a change that the rules alone decide.
+fn by_rules(
     sockets: &Sockets,
     client: &Client,
-    rooms: &[String],
+    rooms: Vec<String>,
     change: Change,
-) -> Result<(), Refused> {
+) -> Result<Vec<String>, Refused> {
     let identity = client.identity();
-    match rooms.iter().find(|room| change == Change::Join && !is_ruled_in(sockets, &identity, room)) {
-        Some(room) => Err(forbidden(room)),
-        None => Ok(()),
+    let decide = |identity: &Identity| match rooms.iter().find(|room| !is_ruled_in(sockets, identity, room)) {
+        Some(room) if change == Change::Join => Err(forbidden(room)),
+        _ => Ok(()),
+    };
+    decide(&identity)?;
+    apply(sockets, client, rooms.clone(), change)?;
+    // A new token may have come in on another connection of the session in the meantime.
+    let current = client.identity();
+    if !Arc::ptr_eq(&identity, &current)
+        && let Err(refused) = decide(&current)
+    {
+        sockets.hub.part(client.key, &rooms);
+        return Err(refused);
     }
+    Ok(rooms)
 }
 
 /// Whether somebody may join all of these rooms, by rule or by the backend's word.

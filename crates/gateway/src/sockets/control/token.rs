@@ -60,6 +60,12 @@ fn same_user(sockets: &Sockets, client: &Client, identity: Arc<Identity>) -> Res
 /// The socket's identity is another one from now on: its roles' rooms are the new ones, and it leaves the rooms
 /// that it may not be in any more.
 async fn become_identity(sockets: &Arc<Sockets>, client: &Arc<Client>, identity: Arc<Identity>) {
+    // What a backend is deciding at this moment it decides for the former identity.
+    let turn = sockets.authorizer.as_ref().map(|_| client.room_changes());
+    let _turn = match &turn {
+        Some(turn) => Some(turn.lock().await),
+        None => None,
+    };
     let former = client.identity();
     if former.user() != identity.user() {
         sockets.hub.set_user(client.key, identity.user());
