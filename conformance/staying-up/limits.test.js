@@ -302,7 +302,7 @@ describe('what a client sends', () => {
     });
 
     test('over polling: nothing is lost', async (t) => {
-      const { gateway } = await start(t, config);
+      const { gateway } = await start(t, `[socket]\nevents_per_s_max = ${RATE}\n`);
       const polling = await Polling.open(gateway);
       await polling.send('40{"recovery":false}');
       assert.match(await polling.packet(), /^40\{/);
@@ -312,10 +312,7 @@ describe('what a client sends', () => {
       while (answers.length < COUNT) {
         const reply = await polling.poll({ waitMs: 10_000 });
         assert.equal(reply.status, 200, reply.text);
-        const packets = reply.text.split('\x1e');
-        // A pong would be a second POST at a time while the first is being read.
-        answers = answers.concat(packets.filter((packet) => packet !== '2'));
-        if (packets.includes('2')) await Promise.race([posting, sleep(0)]).then((done) => done && polling.send('3'));
+        answers = answers.concat(reply.text.split('\x1e'));
       }
       assert.deepEqual(answers, Array.from({ length: COUNT }, (_, i) => `43${i}[{"status":"OK"}]`));
       assert.equal((await posting).text, 'ok');
