@@ -35,6 +35,11 @@ impl Identity {
         self.claims.iter().find(|(claim, _)| claim == name).map_or(&[], |(_, values)| values)
     }
 
+    /// Every claim that is kept.
+    pub(crate) fn claims(&self) -> &[(String, Vec<String>)] {
+        &self.claims
+    }
+
     /// When it ends, in seconds since 1970; `None` for never.
     pub const fn valid_until(&self) -> Option<u64> {
         self.valid_until

@@ -110,6 +110,7 @@ pub(super) async fn post(
         Ok(body) => body,
         Err(BodyError::TooLarge) => {
             request.is_answered = true;
+            sockets.metrics.limit("payload_bytes_max");
             return Ok(Posted::Refused(StatusCode::PAYLOAD_TOO_LARGE));
         }
         Err(BodyError::TooSlow) => {
@@ -121,6 +122,12 @@ pub(super) async fn post(
     request.is_answered = true;
     let taken = take(sockets, session, &body);
     session.outbox.flush();
+    // Who sends too fast waits for its answer.
+    if taken.is_ok()
+        && let Some(pause) = session.pause(sockets, now())
+    {
+        tokio::time::sleep(pause).await;
+    }
     Ok(match taken {
         Ok(()) | Err(CloseReason::TransportClose) => Posted::Taken,
         Err(_) => Posted::Refused(StatusCode::BAD_REQUEST),

@@ -121,7 +121,7 @@ pub(in crate::sockets) fn expire(sockets: &Arc<Sockets>, client: &Arc<Client>) {
         tokio::spawn(async move { become_identity(&sockets, &client, sockets.auth.anonymous()).await });
         return;
     }
-    if session.kick(&client.namespace, now()).is_some() {
+    if session.kick(sockets, &client.namespace, now()).is_some() {
         left(sockets, client, "server namespace disconnect");
         client.send(sockets, &socketio::disconnect(&client.namespace), &Args::none());
     }
