@@ -20,7 +20,10 @@ export interface ChangeOptions<Event extends string = string> {
   entity?: string | readonly string[];
   /** What makes two events the same change. `undefined` for one that is like no other. */
   key?: (payload: any, envelope: Envelope) => string | number | undefined;
-  /** Called when the client is back in a fresh session: changes in between are missed, so fetch again. */
+  /**
+   * Called when changes may have been missed, because a fresh session has begun: after the first
+   * connection, and after a lost one that was not recovered. Time to load everything again.
+   */
   onMissed?: () => void;
 }
 
@@ -49,17 +52,9 @@ export function onChange<Events extends object, Event extends EventName<Events>>
     handler(payload, envelope);
   };
 
-  let wasConnected = client.connected;
-  const connected = () => {
-    if (wasConnected && !client.socket.recovered) onMissed?.();
-    wasConnected = true;
-  };
-
   const listen = client.on.bind(client) as (event: string, listener: (...args: any[]) => void) => () => void;
-  const ends = [
-    ...new Set([options.event].flat() as string[]),
-  ].map((event) => listen(event, heard));
-  ends.push(listen('connect', connected));
+  const ends = [...new Set([options.event].flat() as string[])].map((event) => listen(event, heard));
+  if (onMissed) ends.push(client.onFreshSession(onMissed));
   return () => {
     for (const end of ends) end();
   };

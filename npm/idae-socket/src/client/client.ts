@@ -55,6 +55,7 @@ export class EventDataClientInstance<
   /** False between `disconnect()` and the next `connect()`: nothing may reconnect behind the user's back. */
   #wanted = false;
   readonly #listeners = new Set<{ event: string; listener: (...args: any[]) => void }>();
+  readonly #sessionListeners = new Set<() => void>();
   readonly #rooms = new Rooms();
   readonly #backoff = new Backoff();
   /** Who waits for a socket to be made. */
@@ -126,6 +127,15 @@ export class EventDataClientInstance<
   }
 
   /**
+   * Called when a session begins that was not recovered, as soon as its rooms are joined: whatever
+   * happened before was not delivered, so this is the time to load. Returns what ends it.
+   */
+  onFreshSession(listener: () => void): () => void {
+    this.#sessionListeners.add(listener);
+    return () => void this.#sessionListeners.delete(listener);
+  }
+
+  /**
    * Replaces the token for this and every later connection. Resolves with the gateway's word about
    * it: of the connected socket, or of the connection that is made with it. Never rejects.
    */
@@ -177,16 +187,22 @@ export class EventDataClientInstance<
 
   #connected(socket: Socket): void {
     this.#backoff.reset();
-    if (!socket.recovered) {
-      this.#rooms.rejoin(socket).then(
-        (lost) => {
-          for (const rooms of lost) this.onRoomsLost?.(rooms);
-        },
-        // The connection is gone again; the next one asks anew.
-        () => {},
-      );
-    }
+    if (!socket.recovered) void this.#begin(socket);
     this.onConnect?.({ socketId: socket.id ?? '', recovered: socket.recovered ?? false });
+  }
+
+  /** A session that knows nothing of the one before: it has to be put into its rooms. */
+  async #begin(socket: Socket): Promise<void> {
+    let lost: RoomsLost[];
+    try {
+      lost = await this.#rooms.rejoin(socket);
+      await this.#rooms.settled();
+    } catch {
+      // The connection is gone again; the next session begins anew.
+      return;
+    }
+    for (const rooms of lost) this.onRoomsLost?.(rooms);
+    if (socket.connected) for (const begun of [...this.#sessionListeners]) begun();
   }
 
   #disconnected(socket: Socket, reason: string): void {

@@ -36,10 +36,23 @@ export class Rooms {
   /** Those the gateway has granted. A new session is in none of them, so they are asked for again. */
   readonly #granted = new Set<string>();
 
+  readonly #joining = new Set<Promise<unknown>>();
+
   async join(socket: Asking, rooms: string[]): Promise<string[]> {
-    const answer = await this.#ask(socket, 'subscribe', rooms);
-    for (const room of rooms) this.#granted.add(room);
-    return answer.rooms;
+    const asked = this.#ask(socket, 'subscribe', rooms);
+    this.#joining.add(asked);
+    try {
+      const answer = await asked;
+      for (const room of rooms) this.#granted.add(room);
+      return answer.rooms;
+    } finally {
+      this.#joining.delete(asked);
+    }
+  }
+
+  /** Waits until everything that was asked for is answered. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#joining);
   }
 
   async leave(socket: Asking, rooms: string[]): Promise<string[]> {
