@@ -3,13 +3,13 @@
 
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
-import { BinaryNotFoundError, findBinary } from './server/binary.js';
+import { BinaryNotFoundError, findBinary, gatewayEnvironment } from './server/binary.js';
 
 /** The shell's own number for a command that is not there. */
 const NOT_FOUND = 127;
 
 function run(): void {
-  const child = spawn(findBinary(), process.argv.slice(2), { stdio: 'inherit' });
+  const child = spawn(findBinary(), process.argv.slice(2), { stdio: 'inherit', env: gatewayEnvironment() });
   child.once('error', (error) => fail(error.message));
   // A terminal sends Ctrl-C to both; a second one would tell the gateway to hurry.
   const atTerminal = process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY;

@@ -13,6 +13,12 @@ export class BinaryNotFoundError extends Error {
   readonly code = 'binary_not_found';
 }
 
+/** The environment for the gateway, which does not know the variable that is for this package. */
+export function gatewayEnvironment(): NodeJS.ProcessEnv {
+  const { [VARIABLE]: _, ...others } = process.env;
+  return others;
+}
+
 interface Surroundings {
   platform: string;
   arch: string;

@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import type { AnyEvents, EventName, PayloadOf } from '../client/events.js';
-import { findBinary } from './binary.js';
+import { findBinary, gatewayEnvironment } from './binary.js';
 import type { GatewayConfiguration } from './configuration.js';
 import { readLine, type LogEntry } from './log.js';
 import { GatewayProcess, type Ended, type GatewayStartError } from './process.js';
@@ -233,8 +233,9 @@ export class HttpDriver<Events extends object = AnyEvents> {
   }
 
   #environment(): NodeJS.ProcessEnv {
-    if (this.#options.inheritEnvironment) return process.env;
-    return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^IDAE_SOCKET_/i.test(name)));
+    const environment = gatewayEnvironment();
+    if (this.#options.inheritEnvironment) return environment;
+    return Object.fromEntries(Object.entries(environment).filter(([name]) => !/^IDAE_SOCKET_/i.test(name)));
   }
 
   #log(line: string): void {

@@ -132,8 +132,10 @@ function withoutUndefined(fields: object): object {
 }
 
 function unreachable(origin: string, cause: unknown): PublishError {
-  const { code, message } = ((cause as Error).cause ?? cause) as { code?: string; message: string };
-  const detail = `the gateway at ${origin} does not answer: ${code ?? message}`;
+  // `fetch` says no more than that it failed; what failed is its cause.
+  const { code, message } = ((cause as Error).cause ?? cause) as { code?: unknown; message: string };
+  const why = typeof code === 'string' ? code : message;
+  const detail = `the gateway at ${origin} does not answer: ${why}`;
   return new PublishError({ status: 0, code: 'gateway_unreachable', detail, cause });
 }
 
