@@ -13,8 +13,11 @@ export class BinaryNotFoundError extends Error {
   readonly code = 'binary_not_found';
 }
 
+/** Not Node's own type: whoever uses this package may do without Node's types. */
+export type Environment = Record<string, string | undefined>;
+
 /** The environment for the gateway, which does not know the variable that is for this package. */
-export function gatewayEnvironment(): NodeJS.ProcessEnv {
+export function gatewayEnvironment(): Environment {
   const { [VARIABLE]: _, ...others } = process.env;
   return others;
 }
@@ -22,7 +25,7 @@ export function gatewayEnvironment(): NodeJS.ProcessEnv {
 interface Surroundings {
   platform: string;
   arch: string;
-  environment: Record<string, string | undefined>;
+  environment: Environment;
   /** Finds a file of a package, as `require.resolve` does. */
   locate: (specifier: string) => string;
 }

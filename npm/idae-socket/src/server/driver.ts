@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import type { AnyEvents, EventName, PayloadOf } from '../client/events.js';
-import { findBinary, gatewayEnvironment } from './binary.js';
+import { findBinary, gatewayEnvironment, type Environment } from './binary.js';
 import type { GatewayConfiguration } from './configuration.js';
 import { readLine, type LogEntry } from './log.js';
 import { GatewayProcess, type Ended, type GatewayStartError } from './process.js';
@@ -232,7 +232,7 @@ export class HttpDriver<Events extends object = AnyEvents> {
     }
   }
 
-  #environment(): NodeJS.ProcessEnv {
+  #environment(): Environment {
     const environment = gatewayEnvironment();
     if (this.#options.inheritEnvironment) return environment;
     return Object.fromEntries(Object.entries(environment).filter(([name]) => !/^IDAE_SOCKET_/i.test(name)));

@@ -28,8 +28,15 @@ export function isLogged(line: string): boolean {
   return /^(\{|\d{4}-\d\d-\d\dT)/.test(line);
 }
 
+/** A readable stream. */
+interface Text {
+  setEncoding(encoding: 'utf8'): unknown;
+  on(event: 'data', listener: (chunk: string) => void): unknown;
+  on(event: 'end', listener: () => void): unknown;
+}
+
 /** Cuts a stream into lines; the last one may lack its end. */
-export function eachLine(stream: NodeJS.ReadableStream, take: (line: string) => void): void {
+export function eachLine(stream: Text, take: (line: string) => void): void {
   let rest = '';
   stream.setEncoding('utf8');
   stream.on('data', (chunk: string) => {

@@ -11,6 +11,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Environment } from './binary.js';
 import { eachLine, isLogged } from './log.js';
 
 /** The gateway did not start. The message is what it said itself. */
@@ -30,7 +31,7 @@ export class GatewayStartError extends Error {
 
 export interface Ended {
   code: number | null;
-  signal: NodeJS.Signals | null;
+  signal: string | null;
 }
 
 export interface StartOptions {
@@ -38,7 +39,7 @@ export interface StartOptions {
   port: number;
   /** The configuration file's text. */
   toml: string;
-  environment: NodeJS.ProcessEnv;
+  environment: Environment;
   startTimeoutMs: number;
   /** Ends a start that is not wanted any more. */
   abort: AbortSignal;
