@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { connect } from 'node:net';
 import { after, test } from 'node:test';
 
 const WAIT_MS = 15_000;
@@ -102,6 +103,20 @@ async function publish(line) {
   }
 }
 
+/** Waits until nobody listens: the gateway may still be busy with its end when its parent is gone. */
+async function isFree(port) {
+  const deadline = Date.now() + WAIT_MS;
+  const accepts = () =>
+    new Promise((settle) => {
+      const socket = connect(port, '127.0.0.1', () => {
+        socket.destroy();
+        settle(true);
+      });
+      socket.on('error', () => settle(false));
+    });
+  while (await accepts()) assert.ok(Date.now() < deadline, `port ${port} is still in use`);
+}
+
 test('the README', async (t) => {
   const curl = shell("curl -d '{\"rooms\"");
   let gateway = node('gateway.mjs');
@@ -116,6 +131,7 @@ test('the README', async (t) => {
     // Stop the gateway and start it again, this time from a shell.
     await gateway.end();
     await client.prints('Disconnected');
+    await isFree(4000);
     gateway = new Program(shell('npx @medyll/idae-socket serve'));
     await gateway.prints('listens on http://127.0.0.1:4000');
     await client.prints('Connected: ', 2);

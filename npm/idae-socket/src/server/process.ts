@@ -122,34 +122,34 @@ export class GatewayProcess {
   }
 
   async #ready({ binary, startTimeoutMs, abort }: StartOptions, file: string): Promise<void> {
-    const late = AbortSignal.any([abort, AbortSignal.timeout(startTimeoutMs)]);
     const over = new AbortController();
-    const timedOut = new Promise<never>((_, reject) => {
-      late.addEventListener('abort', () => reject(this.#late(abort, startTimeoutMs)), { signal: over.signal });
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const givenUp = new Promise<never>((_, reject) => {
+      const giveUp = (why: string) => reject(new GatewayStartError(why, { output: this.#output }));
+      timer = setTimeout(() => {
+        giveUp(`the gateway is not ready after ${startTimeoutMs} ms\n${this.#output}`);
+      }, startTimeoutMs);
+      const closed = () => giveUp('close() was called while the gateway started');
+      abort.addEventListener('abort', closed, { signal: over.signal });
     });
     const endedEarly = this.ended.then(
       ({ code }) => Promise.reject(this.#refused(binary, code, file)),
       (cause: Error) => Promise.reject(new GatewayStartError(`cannot run ${binary}: ${cause.message}`, { cause })),
     );
     try {
-      await Promise.race([this.#answers(AbortSignal.any([late, over.signal])), endedEarly, timedOut]);
+      await Promise.race([this.#answers(over.signal), endedEarly, givenUp]);
     } finally {
+      clearTimeout(timer);
       over.abort();
       // It ends some day, and then nobody waits for its start any more.
       endedEarly.catch(() => {});
     }
   }
 
-  #late(abort: AbortSignal, startTimeoutMs: number): GatewayStartError {
-    const output = this.#output;
-    if (abort.aborted) return new GatewayStartError('close() was called while the gateway started', { output });
-    return new GatewayStartError(`the gateway is not ready after ${startTimeoutMs} ms\n${output}`, { output });
-  }
-
-  async #answers(late: AbortSignal): Promise<void> {
+  async #answers(over: AbortSignal): Promise<void> {
     this.url = reachable(await this.#greeted());
-    while (!late.aborted) {
-      const answer = await fetch(new URL('/readyz', this.url), { signal: late }).catch(() => undefined);
+    while (!over.aborted) {
+      const answer = await fetch(new URL('/readyz', this.url), { signal: over }).catch(() => undefined);
       await answer?.arrayBuffer().catch(() => {});
       if (answer?.ok) return;
       await sleep(READY_POLL_MS);
