@@ -58,4 +58,5 @@ export type EmitEvents<Emits> = {
   unsubscribe: (rooms: string | string[], ack?: (answer: any) => void) => void;
   grantIn: (wanted: { ROLE?: string; host?: string }, ack?: (granted: 'true' | 'false') => void) => void;
   'token:refresh': (token: string, ack?: (answer: any) => void) => void;
+  'token:info': (ack: (info: any) => void) => void;
 };

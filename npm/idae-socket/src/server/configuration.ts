@@ -11,33 +11,33 @@ export interface GatewayConfiguration {
    * in `component/:action`. Default: ["*"].
    */
   events?: readonly string[];
-  /** The namespaces clients may connect to, as patterns. Each begins with `/`. Default: ["/"]. */
+  /**
+   * The namespaces clients may connect to, as patterns. Each begins with `/`. With authentication `{claim}` stands
+   * for a claim of the token, as in `/tenant-{tenant}`. Default: ["/"].
+   */
   namespaces?: readonly string[];
+  /** The proxies whose `X-Forwarded-For` is believed, as addresses or networks such as `10.0.0.0/8`. Default: []. */
+  trusted_proxies?: readonly string[];
+  /** Where an event from a client goes: `event`, `url`, `secret`, `timeout_ms` in each table. Default: none. */
+  forward?: readonly Forward[];
   /**
    * *Later: the gateway has no console page yet.* Whether the console page is served: `true`, or by default only
    * when listening on loopback. Default: on for loopback.
    */
   console?: boolean;
   /**
-   * *Later: forwarding headers are never believed yet.* The proxies whose `X-Forwarded-For` is believed, as
-   * addresses or networks. Default: [].
-   */
-  trusted_proxies?: readonly string[];
-  /**
    * *Later: the gateway stops without draining yet.* Over how many seconds the sockets are told to reconnect when
    * the gateway stops. Default: 10.
    */
   drain_s?: number;
-  /**
-   * *Later: events from clients are not forwarded yet.* Where an event from a client goes: `event`, `url`,
-   * `secret`, `timeout_ms` in each table. Default: none.
-   */
-  forward?: readonly Forward[];
   /** Who may connect. */
   auth?: AuthConfiguration;
   /** Who may publish, and what. Without a key only programs on the same machine may publish. */
   publish?: PublishConfiguration;
-  /** Who may join which room. */
+  /**
+   * Who may join which room. Not used with strategy `none`: then every room is open. A socket is in the rooms of
+   * its roles from the start, whatever these rules say.
+   */
   rooms?: RoomsConfiguration;
   /** The side of the clients. */
   socket?: SocketConfiguration;
@@ -52,91 +52,71 @@ export interface GatewayConfiguration {
 /** Who may connect. */
 export interface AuthConfiguration {
   /**
-   * How a socket shows who it is. Only `none` is available in this version: everybody is let in. One of `none`,
-   * `jwt`, `introspection`. Default: none.
+   * How a socket shows who it is: not at all (`none`: everybody is let in), with a signed token (`jwt`), or with a
+   * token that the backend judges (`introspection`). One of `none`, `jwt`, `introspection`. Default: none.
    */
   strategy?: 'none' | 'jwt' | 'introspection';
+  /**
+   * `enforce` refuses a failed check. `soft` logs it and lets the socket in without identity, for the time of a
+   * migration. One of `enforce`, `soft`. Default: enforce.
+   */
+  mode?: 'enforce' | 'soft';
   /** Accepts strategy `none` on an address that others can reach. Default: false. */
   insecure?: boolean;
   /**
-   * *Later: tokens are not verified yet, only `auth.strategy` = `none` works.* `enforce` refuses a failed check;
-   * `soft` lets the socket in without identity and logs it. One of `enforce`, `soft`. Default: enforce.
-   */
-  mode?: 'enforce' | 'soft';
-  /**
-   * *Later: tokens are not verified yet, only `auth.strategy` = `none` works.* The shared secret of the HS
-   * algorithms. Secret; also with `_FILE`. Default: not set.
+   * The shared secret of the HS algorithms, 16 bytes or more; 32 for HS256. Secret; also with `_FILE`. Default:
+   * not set.
    */
   jwt_secret?: string;
-  /**
-   * *Later: tokens are not verified yet, only `auth.strategy` = `none` works.* The path of the public key, in PEM
-   * form. Default: not set.
-   */
+  /** The path of the public key in PEM form. Several keys in one file are all accepted. Default: not set. */
   jwt_public_key_file?: string;
   /**
-   * *Later: tokens are not verified yet, only `auth.strategy` = `none` works.* Where the public keys are fetched
-   * from. Default: not set.
+   * Where the public keys are fetched from, as a JSON Web Key Set. A key that is new there is accepted within
+   * seconds. Default: not set.
    */
   jwks_url?: string;
   /**
-   * *Later: tokens are not verified yet, only `auth.strategy` = `none` works.* The signature algorithms that are
-   * accepted. Default: what fits the key.
+   * The signature algorithms that are accepted. Without it: HS256 for a secret, otherwise all that fit the key. A
+   * list of `HS256`, `HS384`, `HS512`, `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`,
+   * `ES512`, `EdDSA`. Default: not set.
    */
-  algorithms?: readonly string[];
-  /**
-   * *Later: tokens are not verified yet, only `auth.strategy` = `none` works.* The `iss` a token must have.
-   * Default: not set.
-   */
+  algorithms?: readonly ('HS256' | 'HS384' | 'HS512' | 'RS256' | 'RS384' | 'RS512' | 'PS256' | 'PS384' | 'PS512' | 'ES256' | 'ES384' | 'ES512' | 'EdDSA')[];
+  /** The `iss` a token must have. Without it `iss` is not looked at. Default: not set. */
   issuer?: string;
-  /**
-   * *Later: tokens are not verified yet, only `auth.strategy` = `none` works.* The `aud` a token must have.
-   * Default: not set.
-   */
+  /** The `aud` a token must have, alone or among others. Without it `aud` is not looked at. Default: not set. */
   audience?: string;
   /**
-   * *Later: tokens are not verified yet, only `auth.strategy` = `none` works.* How many seconds the clocks may
-   * differ. Default: 30.
+   * How many seconds the clocks may differ where `exp` and `nbf` are held against the time. 0 to 3600. Default:
+   * 30.
    */
   leeway_s?: number;
   /**
-   * *Later: tokens are not verified yet, only `auth.strategy` = `none` works.* The claims that may hold the user
-   * id; the first one present counts. Default: ["sub", "userId"].
+   * The claims that may hold the user id; the first one present counts. A name with dots that is no claim itself
+   * is a path, as in `user.id`. Default: ["sub", "userId"].
    */
   user_claims?: readonly string[];
   /**
-   * *Later: tokens are not verified yet, only `auth.strategy` = `none` works.* The claims that may hold the roles;
-   * the first one present counts. Default: ["roles", "role"].
+   * The claims that may hold the roles; the first one present counts. Paths are possible, as in
+   * `realm_access.roles`. Default: ["roles", "role"].
    */
   role_claims?: readonly string[];
-  /**
-   * *Later: tokens are not verified yet, only `auth.strategy` = `none` works.* Where a token is sent to be judged.
-   * Default: not set.
-   */
+  /** Where a token is sent to be judged. Default: not set. */
   introspection_url?: string;
   /**
-   * *Later: tokens are not verified yet, only `auth.strategy` = `none` works.* What that request looks like. One
-   * of `json`, `rfc7662`. Default: json.
+   * What that request looks like: `json` posts `{"token":…}`, `rfc7662` a form with client credentials. One of
+   * `json`, `rfc7662`. Default: json.
    */
   introspection_format?: 'json' | 'rfc7662';
-  /**
-   * *Later: tokens are not verified yet, only `auth.strategy` = `none` works.* The client id for the `rfc7662`
-   * format. Default: not set.
-   */
+  /** The client id for the `rfc7662` format. Default: not set. */
   introspection_client_id?: string;
-  /**
-   * *Later: tokens are not verified yet, only `auth.strategy` = `none` works.* The client secret for the `rfc7662`
-   * format. Secret; also with `_FILE`. Default: not set.
-   */
+  /** The client secret for the `rfc7662` format. Secret; also with `_FILE`. Default: not set. */
   introspection_client_secret?: string;
   /**
-   * *Later: tokens are not verified yet, only `auth.strategy` = `none` works.* How many milliseconds an answer may
-   * take before the socket is refused. Default: 3000.
+   * How many milliseconds an answer may take, waiting for its turn included, before the socket is refused. 1 to
+   * 600000. Default: 3000.
    */
   introspection_timeout_ms?: number;
-  /**
-   * *Later: tokens are not verified yet, only `auth.strategy` = `none` works.* For how many seconds an answer is
-   * remembered. Default: 30.
-   */
+  /** For how many seconds an answer is remembered; 0 asks every time. 0 to 86400. Default: 30. */
   cache_ttl_s?: number;
 }
 
@@ -182,20 +162,25 @@ export interface PublishConfiguration {
   batch_bytes_max?: number;
 }
 
-/** Who may join which room. */
+/**
+ * Who may join which room. Not used with strategy `none`: then every room is open. A socket is in the rooms of
+ * its roles from the start, whatever these rules say.
+ */
 export interface RoomsConfiguration {
   /**
-   * *Later: every room is open to every socket.* The rooms a socket may join, as patterns; `{claim}` stands for a
-   * claim of its token. Default: [].
+   * The rooms a socket may join, as patterns; `{claim}` stands for a claim of its token, as in
+   * `tenant:{tenant}:*`. What no pattern covers is refused. Default: [].
    */
   join?: readonly string[];
   /**
-   * *Later: every room is open to every socket.* Where the backend is asked about a room that no rule decides.
-   * Default: not set.
+   * Where the backend is asked about a room that no pattern covers: `POST {user, roles, room, namespace}`, 2xx is
+   * yes, 403 no. Default: not set.
    */
   authorize_url?: string;
-  /** *Later: every room is open to every socket.* For how many seconds that answer is remembered. Default: 30. */
+  /** For how many seconds that answer is remembered; 0 asks every time. 0 to 86400. Default: 30. */
   authorize_cache_s?: number;
+  /** How many milliseconds it may take before the room is refused. 1 to 600000. Default: 3000. */
+  authorize_timeout_ms?: number;
 }
 
 /** The side of the clients. */
@@ -300,13 +285,16 @@ export interface LogConfiguration {
 
 /** Where an event from a client goes. */
 export interface Forward {
-  /** The event names, as a pattern. */
+  /** The event names, as a pattern. Required. */
   event: string;
-  /** Where they are posted to. */
+  /** Where they are posted to. Required. */
   url: string;
-  /** What the request is signed with, as Standard Webhooks say. */
+  /**
+   * What the request is signed with (Standard Webhooks); one that begins with `whsec_` is base64 behind it.
+   * Secret.
+   */
   secret?: string;
-  /** How many milliseconds the answer may take. */
+  /** How many milliseconds the answer may take. Without it: 5000. */
   timeout_ms?: number;
 }
 
