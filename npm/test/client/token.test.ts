@@ -8,9 +8,9 @@ test('the token is shown as auth.token, with the fields of options.auth', async 
   const { port, shown } = await startReference();
   const client = makeClient({ port });
   client.config.authentication = { authMode: 'Bearer', auth: 'one' };
-  client.config.options = { auth: { recovery: true, tenant: 'a' } };
+  client.config.options = { auth: { recovery: false, tenant: 'a' } };
   await connected(client);
-  expect(shown).toEqual([{ token: 'one', recovery: true, tenant: 'a' }]);
+  expect(shown).toEqual([{ token: 'one', recovery: false, tenant: 'a' }]);
 });
 
 test('options.auth may be a function', async () => {
@@ -20,13 +20,16 @@ test('options.auth may be a function', async () => {
   client.disconnect();
   await client.setToken('two');
   await connected(client);
-  expect(shown).toEqual([{ tenant: 'b' }, { tenant: 'b', token: 'two' }]);
+  expect(shown).toEqual([
+    { recovery: true, tenant: 'b' },
+    { recovery: true, tenant: 'b', token: 'two' },
+  ]);
 });
 
-test('without authentication nothing is shown', async () => {
+test('without authentication no token is shown', async () => {
   const { port, shown } = await startReference();
   await connected(makeClient({ port }));
-  expect(shown).toEqual([{}]);
+  expect(shown).toEqual([{ recovery: true }]);
 });
 
 test('a refusal tells why and waits for another token', async () => {
@@ -187,7 +190,7 @@ test('a function that fails is an error, and is asked again', async () => {
   client.connect();
   expect(await failed).toMatchObject({ message: 'no token: no session', code: 'token_unavailable', willRetry: true });
   await met;
-  expect(shown).toEqual([{ token: 'one' }]);
+  expect(shown).toEqual([{ recovery: true, token: 'one' }]);
 });
 
 test('with a function an expired token is tried again', async () => {

@@ -55,6 +55,26 @@ test.each([
   expect(libcOf(Buffer.from(bytes, 'latin1'))).toBe(libc);
 });
 
+/** Programs as they have always been written for this package: they must stay as they are. */
+test.each([
+  `import { HttpDriver } from '@medyll/idae-socket';
+const server = new HttpDriver();
+server.listen(4000);
+`,
+  `import { EventDataClientInstance } from '@medyll/idae-socket';
+const client = new EventDataClientInstance();
+client.config.host = 'http://localhost';
+client.config.port = 4000;
+client.config.authentication = { authMode: 'Bearer', auth: 'your-token-here' };
+client.onConnect = ({ socketId }) => console.log('Connected:', socketId);
+client.onDisconnect = () => console.log('Disconnected');
+client.connect();
+client.socket.on('collection:update', (data) => console.log(data));
+`,
+])('the README has, and so the tests run: %s', (program) => {
+  expect(codeBlocks().map(({ text }) => text)).toContain(program);
+});
+
 test('the recipes of the README are the files', () => {
   const shown = codeBlocks().filter(({ file }) => file?.startsWith('recipes/'));
   expect(shown.map(({ file }) => file!.slice('recipes/'.length)).sort()).toEqual(readdirSync(inPackage('recipes')).sort());

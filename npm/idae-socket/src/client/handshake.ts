@@ -7,6 +7,12 @@ import type { EventDataConfig } from './config.js';
 
 type Auth = Record<string, unknown>;
 
+/**
+ * socket.io-client can be given what it missed. The gateway would otherwise guess that from the
+ * handshake, which over WebSocket in Node does not tell.
+ */
+const KNOWS: Auth = { recovery: true };
+
 /** The newest token, if the client has one. */
 export async function newestToken({ authentication }: EventDataConfig): Promise<string | undefined> {
   const token = authentication?.auth;
@@ -25,12 +31,12 @@ export function handshake(
     const { authentication, options } = config();
     const token = authentication?.auth;
     if (typeof token !== 'function' && typeof options.auth !== 'function') {
-      send({ ...options.auth, ...(token && { token }) });
+      send({ ...KNOWS, ...options.auth, ...(token && { token }) });
       return;
     }
     Promise.all([extraFields(options.auth), newestToken(config())]).then(
       ([extra, fetched]) => {
-        if (mine === latest) send({ ...extra, ...(fetched && { token: fetched }) });
+        if (mine === latest) send({ ...KNOWS, ...extra, ...(fetched && { token: fetched }) });
       },
       (error) => {
         if (mine === latest) onFailure(error);
