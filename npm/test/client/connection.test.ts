@@ -145,6 +145,21 @@ test('another address counts from the next connect() on, and listeners move alon
   expect(ticks).toEqual([2]);
 });
 
+test('what was asked of an address that never answered is asked of the next one', async () => {
+  const client = makeClient({ port: await freePort() });
+  const joined = client.subscribe('admin');
+  const fresh = new Promise<void>((begun) => client.onFreshSession(begun));
+  const failed = called(client, 'onConnectError');
+  client.connect();
+  await failed;
+  const { gateway, port } = await startGateway();
+  client.config.port = port;
+  client.connect();
+  expect(await within(joined, 'the room')).toEqual(['admin']);
+  await within(fresh, 'a fresh session');
+  expect(await gateway.toRoom('admin', 'x', 1)).toMatchObject({ sockets: 1 });
+});
+
 test('two clients have connections of their own', async () => {
   const { gateway, port } = await startGateway({ namespaces: ['/', '/shop'] });
   const [plain, shop] = [makeClient({ port }), makeClient({ port, namespace: 'shop' })];

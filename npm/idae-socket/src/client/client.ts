@@ -182,6 +182,7 @@ export class EventDataClientInstance<
     this.#made = undefined;
     socket?.disconnect();
     socket?.off();
+    this.#rooms.giveUp();
     for (const askAnother of this.#asking) askAnother();
   }
 

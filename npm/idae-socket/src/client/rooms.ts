@@ -61,6 +61,11 @@ export class Rooms {
     return (await this.#ask(socket, 'unsubscribe', rooms)).rooms;
   }
 
+  /** The socket is given up: what was asked on it is never answered. */
+  giveUp(): void {
+    this.#joining.clear();
+  }
+
   /** All of them again, on a new session; returns those that are refused now. */
   async rejoin(socket: Asking): Promise<RoomsLost[]> {
     const rooms = [...this.#granted];
