@@ -54,6 +54,9 @@ pub(crate) struct Departed {
     pub(crate) namespace: Box<str>,
     pub(crate) identity: Arc<Identity>,
     pub(crate) stay: Stay,
+    /// It had come back, was sent what lies behind this position, and nothing has shown that it got to the
+    /// end of that.
+    pub(crate) unproven: Option<u64>,
 }
 
 /// What stands behind the argument of an event with an offset: `,"offset"]`.

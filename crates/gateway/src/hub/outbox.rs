@@ -19,7 +19,7 @@ const PACKETS_PER_POLL_MAX: u16 = 16;
 
 /// Packets in the answer to one poll of a client that can be recovered, which is one that takes as many as come.
 /// What it missed should arrive in one piece with the packet that ends it.
-const PACKETS_PER_POLL_RECOVERED: u16 = 4_096;
+const PACKETS_PER_POLL_RECOVERED: u16 = u16::MAX;
 
 /// What a waiting frame costs besides its bytes: its place in the queue and its allocation. Without
 /// it a thousand tiny frames would count for nothing.
@@ -101,6 +101,13 @@ impl Outbox {
 
     pub(crate) fn streaming(stream: OwnedWriteHalf) -> Arc<Self> {
         Self::new(Way::Stream { stream, is_full: false })
+    }
+
+    /// One that takes nothing.
+    pub(crate) fn closed() -> Arc<Self> {
+        let outbox = Self::polling();
+        outbox.abandon();
+        outbox
     }
 
     fn new(way: Way) -> Arc<Self> {

@@ -51,7 +51,14 @@ impl Handshake {
     }
 }
 
-type RoomChanges = Arc<tokio::sync::Mutex<()>>;
+/// The turns of a client's requests to a backend.
+#[derive(Default)]
+pub(super) struct Turns {
+    /// Changes of its rooms.
+    pub(super) rooms: tokio::sync::Mutex<()>,
+    /// Its events.
+    pub(super) forwards: tokio::sync::Mutex<()>,
+}
 
 /// One client in one namespace.
 pub(crate) struct Client {
@@ -68,8 +75,8 @@ pub(crate) struct Client {
     is_gone: AtomicBool,
     /// Handlers of an embedder that run for this client.
     pub(super) running: AtomicUsize,
-    /// The turns of changes of its rooms. Boxed, because only a backend that is asked about rooms needs them.
-    room_changes: Mutex<Option<RoomChanges>>,
+    /// Boxed, because only somebody who has to wait for a backend needs them.
+    turns: Mutex<Option<Arc<Turns>>>,
     session: Weak<Session>,
 }
 
@@ -91,7 +98,7 @@ impl Client {
             acks: Acks::default(),
             is_gone: AtomicBool::new(false),
             running: AtomicUsize::new(0),
-            room_changes: Mutex::new(None),
+            turns: Mutex::new(None),
             session: Arc::downgrade(session),
         }
     }
@@ -122,9 +129,26 @@ impl Client {
         Some(due)
     }
 
-    /// Changes of rooms that have to wait for somebody take effect one after the other.
-    pub(super) fn room_changes(&self) -> RoomChanges {
-        Arc::clone(self.room_changes.lock().get_or_insert_default())
+    /// What has to wait for a backend is done one after the other.
+    pub(super) fn turns(&self) -> Arc<Turns> {
+        Arc::clone(self.turns.lock().get_or_insert_default())
+    }
+
+    /// It has sent something, so it knows that it is in.
+    pub(super) fn heard(&self) {
+        if let Some(recovered) = &self.recovered {
+            recovered.heard();
+        }
+    }
+
+    /// Whether it only gets rid of what it has of an earlier return.
+    pub(super) fn is_flush(&self) -> bool {
+        self.recovered.as_ref().is_some_and(|recovered| recovered.is_flush())
+    }
+
+    /// The position of its last return, if nothing has shown that it got what lies behind that.
+    pub(super) fn unproven(&self, now: Instant) -> Option<u64> {
+        self.recovered.as_ref().and_then(|recovered| recovered.unproven(now))
     }
 
     /// What it may be missing if its connection is lost now.

@@ -61,6 +61,9 @@ fn forget_if_done(sockets: &Sockets, session: &Session) {
     }
 }
 
+/// The longest that a client which sends too fast waits for the answer to a POST. The rest it waits the next time.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
 async fn wait(session: &Session) -> Option<Vec<u8>> {
     let mut has_waited = false;
     loop {
@@ -126,7 +129,7 @@ pub(super) async fn post(
     if taken.is_ok()
         && let Some(pause) = session.pause(sockets, now())
     {
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(pause.min(PAUSE_MAX)).await;
     }
     Ok(match taken {
         Ok(()) | Err(CloseReason::TransportClose) => Posted::Taken,

@@ -132,8 +132,16 @@ impl Session {
             if let Some(reason) = state.ended {
                 return Err(reason);
             }
+            let is_pong = matches!(packet, Packet::Pong(_));
             let message = match state.engine.receive(packet, &self.endpoint.settings, now) {
                 Ok(Some(message)) => message,
+                Ok(None) if is_pong && state.clients.iter().any(|client| client.is_flush()) => {
+                    // It has handed over what it had; now it knows where it is.
+                    state.clients.iter().for_each(|client| client.heard());
+                    drop(state);
+                    self.finish(sockets, CloseReason::TransportClose);
+                    return Err(CloseReason::TransportClose);
+                }
                 Ok(None) => {
                     // After a pong the next ping may be due before the timeout would have been.
                     self.advance_alarm(sockets, state);
@@ -145,17 +153,20 @@ impl Session {
                     return Err(reason);
                 }
             };
-            state.pace.count(sockets.settings.event_interval, now);
             if let Application::Raw(handler) = &self.endpoint.application {
                 drop(state);
                 handler(&RawSocket::new(self, sockets), message);
                 return Ok(());
             }
             let limits = &sockets.settings.connection;
-            match message {
+            let inbound = match message {
                 Message::Text(text) => state.connection.text(text, limits, now),
                 Message::Binary(bytes) => state.connection.binary(&bytes, limits, now),
+            };
+            if matches!(inbound, Ok(Some(Inbound::Event { .. }))) {
+                state.pace.count(sockets.settings.event_interval, now);
             }
+            inbound
         };
         match inbound {
             Ok(Some(inbound)) => {
@@ -181,11 +192,13 @@ impl Session {
             }
             Inbound::Event { namespace, id, name, args } => {
                 if let Some(client) = self.client(&namespace) {
+                    client.heard();
                     control::event(sockets, self, &client, id, &name, args);
                 }
             }
             Inbound::Ack { namespace, id, args } => {
                 if let Some(client) = self.client(&namespace) {
+                    client.heard();
                     client.acks.resolve(id, args.into_owned());
                 }
             }

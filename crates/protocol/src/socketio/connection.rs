@@ -440,7 +440,9 @@ mod tests {
         );
         check(
             &[r#"0{"token":"0123456789012345678901234567890"}"#],
-            expect![[r#"ConnectRefused { namespace: "/", message: "The auth object is too large", limit: "auth_bytes_max" }"#]],
+            expect![[
+                r#"ConnectRefused { namespace: "/", message: "The auth object is too large", limit: "auth_bytes_max" }"#
+            ]],
         );
     }
 

@@ -237,8 +237,10 @@ pub(super) fn depart(sockets: &Sockets, client: &Client, may_come_back: bool) {
         && client.shape == Shape::WithOffset
         && let Some(stay) = stay
     {
-        let departed = Departed { namespace: client.namespace.clone(), identity: client.identity(), stay };
         let now = now();
+        let (namespace, identity, unproven) =
+            (client.namespace.clone(), client.identity(), client.unproven(now));
+        let departed = Departed { namespace, identity, stay, unproven };
         sockets.history.leave(client.sid, departed, client.doubt(&sockets.history, now), now);
     }
     sockets.unregister(client);
@@ -267,7 +269,7 @@ pub(super) fn event(
     args: Args<'_>,
 ) {
     if let Some(handler) = sockets.handlers.events.get(name) {
-        return run(sockets, session, client, id, || {
+        return run(sockets, session, client, id, "too_many_pending", || {
             handler(Socket::new(client, sockets), args.into_owned())
         });
     }
@@ -284,7 +286,10 @@ pub(super) fn event(
     };
     match answer {
         Reply::Ready(answer) => acknowledge(sockets, session, client, id, &answer.into_args()),
-        Reply::Later(answering) => run(sockets, session, client, id, || answering),
+        Reply::Later(answering) => {
+            let busy = if sockets.forwarder.takes(name) { "forward_busy" } else { "too_many_pending" };
+            run(sockets, session, client, id, busy, || answering);
+        }
     }
 }
 
@@ -390,13 +395,14 @@ fn run(
     session: &Session,
     client: &Arc<Client>,
     id: Option<u64>,
+    busy: &'static str,
     begin: impl FnOnce() -> Answering,
 ) {
     if client.running.load(Ordering::Relaxed) >= sockets.settings.pending_acks_max {
-        sockets.metrics.refused("too_many_pending");
+        sockets.metrics.refused(busy);
         sockets.metrics.limit("pending_acks_max");
-        tracing::warn!(sid = %client.sid, "an event was refused: socket.pending_acks_max handlers run for this socket");
-        let busy = Answer::error("too_many_pending", None).into_args();
+        tracing::warn!(sid = %client.sid, code = busy, "an event was refused: socket.pending_acks_max of this socket are being handled");
+        let busy = Answer::error(busy, None).into_args();
         return acknowledge(sockets, session, client, id, &busy);
     }
     let mut answering = begin();

@@ -58,8 +58,8 @@ fn request(
     }
     let (sockets, client) = (Arc::clone(sockets), Arc::clone(client));
     Reply::later(async move {
-        let turn = client.room_changes();
-        let _turn = turn.lock().await;
+        let turns = client.turns();
+        let _turn = turns.rooms.lock().await;
         let allowed = match change {
             Change::Join => allow(&sockets, &client.identity(), &client.namespace, &rooms).await,
             Change::Part => Ok(()),

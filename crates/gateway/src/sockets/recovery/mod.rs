@@ -2,11 +2,18 @@
 //!
 //! A client that can be recovered gets a pid when it connects and an offset with every event. When it shows both
 //! again it gets the same socket: first the events behind its offset, then CONNECT, then everything new.
+//!
+//! The stock client keeps events that come before CONNECT, and its offset stays where it was until CONNECT comes.
+//! If the connection is lost in between it comes back with the old offset and with some of the events, and would
+//! have them twice. So a client that shows the offset of a replay of which nothing is known to have arrived gets
+//! CONNECT alone: it hands over what it has, which moves its offset. Then it is sent away, and comes back
+//! with an offset that is exact.
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use http::HeaderMap;
@@ -19,7 +26,7 @@ use super::control::{self, Admitted};
 use super::{Session, Sockets, now};
 use crate::auth::Identity;
 use crate::history::{Chunk, Doubt};
-use crate::hub::{self, Address, Entry, Hub, Shape, SocketKey, Stay, Visit};
+use crate::hub::{self, Address, Entry, Hub, Outbox, Shape, SocketKey, Stay, Visit};
 use crate::publish::{Departed, Memory};
 
 /// Events looked at before everybody else on the thread gets a turn: some tens of microseconds.
@@ -70,12 +77,31 @@ pub(super) struct Recovered {
     doubt: Doubt,
     /// Until when that counts.
     proven: Instant,
+    /// Behind which position it was sent what it missed, if that was anything.
+    replayed: Option<u64>,
+    /// It only gets rid of what it has, and is sent away then.
+    is_flush: bool,
+    /// It has sent something, which it does after CONNECT alone.
+    is_heard: AtomicBool,
 }
 
 impl Recovered {
     /// What may be missing if the connection is lost now, unless it is known to have lived.
     pub(super) fn doubt(&self, now: Instant) -> Option<Doubt> {
         (now < self.proven).then_some(self.doubt)
+    }
+
+    /// The position of a replay of which nothing is known to have arrived.
+    pub(super) fn unproven(&self, now: Instant) -> Option<u64> {
+        self.replayed.filter(|_| now < self.proven && !self.is_heard.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn heard(&self) {
+        self.is_heard.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) const fn is_flush(&self) -> bool {
+        self.is_flush
     }
 }
 
@@ -87,6 +113,8 @@ pub(super) struct Return {
     position: u64,
     doubt: Doubt,
     is_same_identity: bool,
+    /// It may hold a part of what it was sent the last time.
+    is_unproven: bool,
 }
 
 /// Takes back the socket that a client claims, if it may have it.
@@ -111,7 +139,7 @@ pub(super) fn claim(
         former.end_silently(sockets);
     }
     let away = history.come_back(&sid, now)?;
-    let Departed { namespace: former_namespace, identity: former, stay } = &away.what;
+    let Departed { namespace: former_namespace, identity: former, stay, unproven } = &away.what;
     if **former_namespace != *namespace || former.user() != identity.user() {
         return None;
     }
@@ -124,7 +152,8 @@ pub(super) fn claim(
         return None;
     }
     let is_same_identity = former.roles() == identity.roles() && former.claims() == identity.claims();
-    Some(Return { sid, stay: away.what.stay, position, doubt: away.doubt, is_same_identity })
+    let is_unproven = *unproven == Some(position);
+    Some(Return { sid, stay: away.what.stay, position, doubt: away.doubt, is_same_identity, is_unproven })
 }
 
 /// Brings a client back to where it was, with what it missed.
@@ -136,7 +165,7 @@ pub(super) async fn bring_back(
     identity: Arc<Identity>,
     back: Return,
 ) {
-    let Return { sid, mut stay, position, doubt, is_same_identity } = back;
+    let Return { sid, mut stay, position, doubt, is_same_identity, is_unproven } = back;
     if !is_same_identity {
         let is_there = |visit: &&Visit| visit.until.is_none();
         let rooms = stay.visits.iter().filter(is_there).map(|visit| visit.room.clone()).collect();
@@ -151,16 +180,31 @@ pub(super) async fn bring_back(
         shape: Shape::WithOffset,
     };
     let connected = Frame::text(&control::connected(sockets, namespace, &sid, Shape::WithOffset));
-    let key = enter(&sockets.hub, &sockets.history, entry, &stay, position, connected).await;
+    let (key, replayed) = if is_unproven {
+        // What is new must not come before what it misses, so it goes nowhere.
+        let entry = Entry { outbox: Outbox::closed(), ..entry };
+        let key =
+            sockets.hub.come_back(entry, &stay, |_| session.outbox.replay([connected, Frame::text("2")]));
+        (key, Some(position))
+    } else {
+        let (key, events) = enter(&sockets.hub, &sockets.history, entry, &stay, position, connected).await;
+        (key, (events > 0).then_some(position))
+    };
     // Roles that are new; past the limit the socket keeps what it has.
     let _ = sockets.hub.join(key, identity.roles());
-    let recovered = Recovered { doubt, proven: sockets.history.proven(now()) };
+    let recovered = Recovered {
+        doubt,
+        proven: sockets.history.proven(now()),
+        replayed,
+        is_flush: is_unproven,
+        is_heard: AtomicBool::new(false),
+    };
     let admitted = Admitted { sid, key, shape: Shape::WithOffset, recovered: Some(Box::new(recovered)) };
     control::admitted(sockets, session, namespace, auth, identity, admitted);
 }
 
 /// Queues the events behind a position that were meant for a socket, then `last`, and enters the socket into
-/// the hub, with nothing lost or doubled in between.
+/// the hub, with nothing lost or doubled in between. Returns how many events were queued.
 async fn enter(
     hub: &Hub,
     history: &Memory,
@@ -168,31 +212,36 @@ async fn enter(
     stay: &Stay,
     mut position: u64,
     last: Frame,
-) -> SocketKey {
+) -> (SocketKey, usize) {
     let sid = entry.sid.to_string();
     let (namespace, user) = (entry.namespace.clone(), entry.user.clone());
     let address = Address { namespace: &namespace, sid: &sid, user: user.as_deref(), stay };
     let outbox = Arc::clone(&entry.outbox);
+    let mut events = 0;
+    let mut replay = |position, until| {
+        let chunk = history.after(position, EVENTS_PER_TURN);
+        let missed = meant_for(&address, &chunk, until);
+        events += missed.len();
+        outbox.replay(missed);
+        chunk.position
+    };
     loop {
         // Not further than the shard has come: what it has not fanned out yet follows by itself.
         let reached = hub.position(&entry.sid);
         if reached.saturating_sub(position) < EVENTS_PER_TURN as u64 {
             break;
         }
-        let chunk = history.after(position, EVENTS_PER_TURN);
-        outbox.replay(meant_for(&address, &chunk, reached));
-        position = chunk.position.min(reached);
+        position = replay(position, reached).min(reached);
         tokio::task::yield_now().await;
     }
-    hub.come_back(entry, stay, |until| {
+    let key = hub.come_back(entry, stay, |until| {
         // The rest, while nobody can fan out in this shard.
         while position < until {
-            let chunk = history.after(position, EVENTS_PER_TURN);
-            outbox.replay(meant_for(&address, &chunk, until));
-            position = chunk.position.max(position + 1);
+            position = replay(position, until).max(position + 1);
         }
         outbox.replay([last]);
-    })
+    });
+    (key, events)
 }
 
 /// The events of a chunk that a socket has missed.

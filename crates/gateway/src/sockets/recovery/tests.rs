@@ -134,7 +134,12 @@ impl Client {
         let Some((key, outbox)) = self.connection.take() else { return };
         outbox.abandon();
         let stay = gateway.hub.leave(key).unwrap();
-        let departed = Departed { namespace: "/".into(), identity: Arc::new(Identity::anonymous()), stay };
+        let departed = Departed {
+            namespace: "/".into(),
+            identity: Arc::new(Identity::anonymous()),
+            stay,
+            unproven: None,
+        };
         gateway.history.leave(self.sid, departed, gateway.history.doubt(now), now);
     }
 
@@ -151,7 +156,8 @@ impl Client {
         assert!(gateway.history.reaches(position, away.doubt));
         let outbox = Outbox::polling();
         let entry = self.entry(&outbox);
-        let key = enter(&gateway.hub, &gateway.history, entry, &stay, position, Frame::text("40{}")).await;
+        let last = Frame::text("40{}");
+        let (key, _) = enter(&gateway.hub, &gateway.history, entry, &stay, position, last).await;
         self.connection = Some((key, outbox));
     }
 }
