@@ -58,8 +58,7 @@ async function start() {
     settings = await (await fetch('console/settings.json')).json();
     await loadClient();
   } catch {
-    put('fault', 'The gateway does not answer as it should. If it runs, load this page again.');
-    $('fault').hidden = false;
+    tell('refusal', notice('bad', 'The gateway does not answer as it should. If it runs, load this page again.'));
     show('off', 'No gateway');
     return;
   }
@@ -149,6 +148,7 @@ function disconnect(...told) {
 }
 
 async function onConnect() {
+  if (!socket.recovered) info = {};
   tell('refusal');
   show('on', 'Connected');
   if (!socket.recovered) {
@@ -215,7 +215,7 @@ async function change(what, room) {
   if (!ok) return;
   if (what === 'subscribe') {
     joined.add(room);
-    $('room').value = '';
+    if ($('room').value.trim() === room) $('room').value = '';
   } else {
     joined.delete(room);
   }
@@ -240,7 +240,7 @@ function showSession() {
   put('transport', (on && socket.io.engine?.transport.name) || '–');
   put('socket-id', (on && socket.id) || '–');
   put('session', on ? (socket.recovered ? 'recovered' : 'new') : '–');
-  showRooms(on ? (list(info.rooms) ?? [...joined]) : []);
+  showRooms(on && info.status ? (list(info.rooms) ?? [...joined]) : []);
   showIdentity();
 }
 
@@ -336,7 +336,8 @@ async function publish() {
     return;
   }
   const headers = { 'content-type': 'application/json' };
-  if (settings.needsKey) headers.authorization = `Bearer ${$('key').value.trim()}`;
+  const key = $('key').value.trim();
+  if (key) headers.authorization = `Bearer ${key}`;
   const began = performance.now();
   try {
     const response = await fetch(url, { method: 'POST', headers, body });
