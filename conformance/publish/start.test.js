@@ -105,7 +105,7 @@ describe('the greeting', () => {
     assert.equal(await within(pasted.exited, 'the end of curl'), 0, pasted.stderr);
     const reply = JSON.parse(pasted.stdout.slice(pasted.stdout.indexOf('{')));
     assert.deepEqual([reply.status, reply.sockets], ['ok', 1], pasted.stdout);
-    assert.deepEqual(await arrived, [{ payload, rooms }]);
+    assert.deepEqual((await arrived)[0], { payload, rooms });
   });
 
   test('the client snippet shows the event of the curl line', async (t) => {
@@ -180,24 +180,8 @@ describe('refusing to start', () => {
 
   // What is not built yet must never look as if it worked: what is asked for, and where it says so.
   const SECRET = 's3cret-0123456789-0123456789-0123456789';
-  const table = (section, line) => ({ config: `[${section}]\n${line}\n` });
   const later = [
-    ['auth.strategy', table('auth', 'strategy = "jwt"'), /:2\b/],
-    ['auth.strategy', table('auth', 'strategy = "introspection"'), /:2\b/],
-    ['auth.strategy', { env: { IDAE_SOCKET_AUTH_STRATEGY: 'jwt' } }, /IDAE_SOCKET_AUTH_STRATEGY/],
-    ['auth.strategy', { args: ['--set', 'auth.strategy=jwt'] }, /--set auth\.strategy/],
-    ['auth.jwt_secret', table('auth', `jwt_secret = "${SECRET}"`), /:2\b/],
-    ['auth.jwt_secret', { env: { IDAE_SOCKET_JWT_SECRET: SECRET } }, /IDAE_SOCKET_JWT_SECRET/],
-    ['auth.jwks_url', table('auth', 'jwks_url = "https://example.test/jwks"'), /:2\b/],
-    ['auth.introspection_url', { env: { IDAE_SOCKET_INTROSPECTION_URL: 'http://127.0.0.1:1/' } }, /IDAE_SOCKET_INTROSPECTION_URL/],
-    ['auth.mode', table('auth', 'mode = "soft"'), /:2\b/],
-    ['rooms.join', table('rooms', 'join = ["public:*"]'), /:2\b/],
-    ['rooms.authorize_url', table('rooms', 'authorize_url = "http://127.0.0.1:1/"'), /:2\b/],
-    ['recovery.window_s', table('recovery', 'window_s = 60'), /:2\b/],
-    ['forward', { config: '[[forward]]\nevent = "chat"\nurl = "http://127.0.0.1:1/"\n' }, /:1\b/],
     ['console', { config: 'console = true\n' }, /:1\b/],
-    ['drain_s', { config: 'drain_s = 10\n' }, /:1\b/],
-    ['trusted_proxies', { config: 'trusted_proxies = ["10.0.0.0/8"]\n' }, /:1\b/],
     ['redis.url', { env: { IDAE_SOCKET_REDIS_URL: `redis://:${SECRET}@127.0.0.1` } }, /IDAE_SOCKET_REDIS_URL/],
   ];
   for (const [key, options, origin] of later) {
@@ -267,7 +251,7 @@ describe('where settings come from', () => {
 
   test('check says when the gateway would not start', async () => {
     for (const [options, pattern] of [
-      [{ config: '[auth]\nstrategy = "jwt"\n' }, /auth\.strategy.*jwt/],
+      [{ config: '[auth]\nstrategy = "jwt"\n' }, /jwt_secret/],
       [{ config: '[publish]\nkye = "x"\n' }, /\bkey\b/],
       [{ args: ['--host', '0.0.0.0'] }, /insecure|strategy/],
     ]) {

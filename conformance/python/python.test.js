@@ -7,8 +7,10 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { cleanEnvironment, startGateway } from '../harness/gateway.js';
+import { cleanEnvironment } from '../harness/gateway.js';
 import { within } from '../harness/events.js';
+import { JWT, open } from '../identity/entering.js';
+import { token } from '../identity/tokens.js';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const venv = `${here}.venv`;
@@ -44,12 +46,18 @@ test('python-socketio: polling, WebSocket, upgrade', { timeout: 480_000 }, async
   await install(t);
   // python-engineio forgets to say goodbye when it disconnects while a POST is on its way. It
   // leaves with the next ping then, so that must not be 25 seconds away.
-  const gateway = await startGateway({
-    config: 'namespaces = ["/", "/shop"]\n[socket]\nping_interval_ms = 2000\nping_timeout_ms = 5000\n',
-  });
-  t.after(() => gateway.end());
-  const output = await run(t, python, ['test_python_client.py'], { GATEWAY_URL: gateway.url }, 120_000);
+  const socket = { ping_interval_ms: 2000, ping_timeout_ms: 5000 };
+  const anybody = await open(t, { namespaces: ['/', '/shop'], socket });
+  const checked = await open(t, { auth: JWT, rooms: { join: ['public:*', 'user:{sub}:*'] }, socket });
+  const env = {
+    GATEWAY_URL: anybody.url,
+    TOKEN_URL: checked.url,
+    TOKEN: token({ sub: 'ada', roles: ['admin'] }),
+    NEW_TOKEN: token({ sub: 'ada', roles: ['editor'] }),
+    OTHER_TOKEN: token({ sub: 'bob' }),
+  };
+  const output = await run(t, python, ['test_python_client.py'], env, 120_000);
   const [, count] = output.match(/Ran (\d+) tests/) ?? assert.fail(output);
-  assert.ok(Number(count) >= 14, `only ${count} tests ran`);
+  assert.ok(Number(count) >= 18, `only ${count} tests ran`);
   assert.doesNotMatch(output, /skipped/);
 });

@@ -1,6 +1,10 @@
 """The python-socketio client against a running gateway.
 
 GATEWAY_URL  where it listens; namespaces "/" and "/shop", every event exposed, strategy none
+TOKEN_URL    a second gateway that checks tokens; rooms "public:*" and "user:{sub}:*"
+TOKEN        a token for that one: user "ada", role "admin"
+NEW_TOKEN    another one: user "ada", role "editor"
+OTHER_TOKEN  a token of user "bob"
 
 python-socketio does not know connection state recovery: it hands every argument of an event to
 the handler. So each event must come with exactly the one argument that was published.
@@ -17,6 +21,10 @@ import requests
 import socketio
 
 GATEWAY_URL = os.environ["GATEWAY_URL"]
+TOKEN_URL = os.environ["TOKEN_URL"]
+TOKEN = os.environ["TOKEN"]
+NEW_TOKEN = os.environ["NEW_TOKEN"]
+OTHER_TOKEN = os.environ["OTHER_TOKEN"]
 WAIT_S = 5
 
 TRANSPORTS = {
@@ -26,8 +34,8 @@ TRANSPORTS = {
 }
 
 
-def publish(event, body):
-    reply = requests.post(f"{GATEWAY_URL}/{event}", json=body, timeout=WAIT_S)
+def publish(event, body, url=GATEWAY_URL):
+    reply = requests.post(f"{url}/{event}", json=body, timeout=WAIT_S)
     assert reply.status_code == 200, reply.text
     return reply.json()
 
@@ -35,7 +43,7 @@ def publish(event, body):
 class Client:
     """A client that keeps what it hears."""
 
-    def __init__(self, transports, auth=None, namespace="/"):
+    def __init__(self, transports, url=GATEWAY_URL, auth=None, headers=None, namespace="/"):
         self.namespace = namespace
         self.heard = queue.Queue()
         self.gone = queue.Queue()
@@ -44,11 +52,12 @@ class Client:
         self.io.on("*", self._keep, namespace=namespace)
         self.io.on("disconnect", lambda *reason: self.gone.put(reason), namespace=namespace)
         self.io.on("connect_error", self.refused.put, namespace=namespace)
-        self._auth, self._transports = auth, transports
+        self._url, self._auth, self._headers, self._transports = url, auth, headers or {}, transports
 
     def connect(self):
         self.io.connect(
-            GATEWAY_URL,
+            self._url,
+            headers=self._headers,
             auth=self._auth,
             transports=self._transports,
             namespaces=[self.namespace],
@@ -221,6 +230,57 @@ class WithoutIdentity(unittest.TestCase):
             self.assertEqual(publish("e", {"payload": 1, **target})["sockets"], 0)
         publish("e", {"rooms": name, "payload": "last"})
         self.assertEqual(client.next()[1][0]["payload"], "last")
+
+
+class Identity(unittest.TestCase):
+    @each_transport(url=TOKEN_URL, auth={"token": TOKEN})
+    def test_a_token_gives_roles_and_a_user(self, name, client):
+        self.assertEqual(client.ask("grantIn", {"ROLE": "admin"}), "true")
+        self.assertEqual(client.ask("grantIn", {"ROLE": "root"}), "false")
+        self.assertEqual(client.ask("subscribe", "secret")["code"], "room_forbidden")
+        self.assertEqual(client.ask("subscribe", "user:bob:inbox")["code"], "room_forbidden")
+        own = f"user:ada:{name}"
+        self.assertEqual(client.ask("subscribe", own), {"status": "ok", "rooms": [own]})
+        for target in [{"rooms": "admin"}, {"rooms": own}, {"users": "ada"}, {"payload": {"own": "ada"}}]:
+            body = {"payload": {"n": 1}, **target}
+            self.assertGreaterEqual(publish("e", body, TOKEN_URL)["sockets"], 1)
+            event, args = client.next()
+            self.assertEqual((event, len(args)), ("e", 1))
+            self.assertEqual(args[0]["payload"], body["payload"])
+
+    def test_where_a_token_may_stand(self):
+        places = [
+            {"auth": {"token": f"Bearer {TOKEN}"}},
+            {"auth": {"Authorization": f"bearer {TOKEN}"}},
+            {"headers": {"Authorization": f"Bearer {TOKEN}"}},
+        ]
+        for place in places:
+            for name, transports in TRANSPORTS.items():
+                with self.subTest(transport=name, place=place.keys()):
+                    client = Client(transports, url=TOKEN_URL, **place).connect()
+                    self.addCleanup(client.close)
+                    self.assertEqual(client.ask("token:info")["user"], "ada")
+                    client.close()
+
+    def test_without_a_good_token_the_connection_is_refused(self):
+        cases = [
+            (None, "token_missing"),
+            ({"token": "nonsense"}, "token_malformed"),
+            ({"token": TOKEN + "AAAA"}, "token_signature"),
+        ]
+        for name, transports in TRANSPORTS.items():
+            for auth, code in cases:
+                with self.subTest(transport=name, code=code):
+                    refusal = Client(transports, url=TOKEN_URL, auth=auth).refusal()
+                    self.assertRegex(refusal["message"], "^Unauthorized: .")
+                    self.assertEqual(refusal["data"], {"code": code})
+
+    @each_transport(url=TOKEN_URL, auth={"token": TOKEN})
+    def test_a_new_token_takes_the_place_of_the_old(self, name, client):
+        self.assertEqual(client.ask("token:refresh", OTHER_TOKEN)["code"], "token_other_user")
+        self.assertEqual(client.ask("token:info")["rooms"], ["admin"])
+        self.assertEqual(client.ask("token:refresh", NEW_TOKEN)["status"], "ok")
+        self.assertEqual(client.ask("token:info")["rooms"], ["editor"])
 
 
 if __name__ == "__main__":

@@ -118,14 +118,14 @@ impl Check {
     }
 }
 
-/// How long something still counts.
+/// How long something still counts, and its end in seconds since 1970.
 fn expiry(end: u64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    match end.saturating_sub(now) {
-        0 => "now".to_owned(),
-        left @ ..120 => format!("in {left} s"),
-        left @ ..7_200 => format!("in {} min", left / 60),
-        left @ ..172_800 => format!("in {} h", left / 3_600),
-        left => format!("in {} days", left / 86_400),
-    }
+    let left = match end.saturating_sub(now) {
+        left @ ..120 => format!("{left} s"),
+        left @ ..7_200 => format!("{} min", left / 60),
+        left @ ..172_800 => format!("{} h", left / 3_600),
+        left => format!("{} days", left / 86_400),
+    };
+    format!("in {left}  (exp {end})")
 }

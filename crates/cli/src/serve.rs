@@ -52,14 +52,20 @@ async fn run(config: Config, exit_on_stdin_close: bool) -> ExitCode {
         Err(error) => return fail(&error),
     };
     greet(&gateway);
-    let reason = tokio::select! {
-        signal = signals.next() => signal,
-        () = stdin_closed(), if exit_on_stdin_close => "standard input closed",
+    let stopping = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping");
+            Box::pin(gateway.stop()) as Pin<Box<dyn Future<Output = ()>>>
+        }
+        // Whoever started us is gone, or wants its port back.
+        () = stdin_closed(), if exit_on_stdin_close => {
+            tracing::info!("stopping, because standard input was closed");
+            Box::pin(gateway.stop_now())
+        }
     };
-    tracing::info!(reason, "stopping");
-    // A second signal means that somebody does not want to wait.
+    // Another signal means that somebody does not want to wait.
     tokio::select! {
-        () = gateway.stop() => {}
+        () = stopping => {}
         _ = signals.next() => {}
     }
     ExitCode::SUCCESS

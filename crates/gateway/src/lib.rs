@@ -16,6 +16,7 @@ mod body;
 pub mod config;
 mod driver;
 mod error;
+mod history;
 mod hub;
 mod listen;
 mod observe;

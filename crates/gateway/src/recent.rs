@@ -46,6 +46,18 @@ impl<K: Hash + Eq + Clone, V> Recent<K, V> {
         self.forget(now);
     }
 
+    /// Forgets a value and returns it, if its time is not over.
+    pub(crate) fn take(&mut self, key: &K, now: Instant) -> Option<V> {
+        let entry = self.entries.remove(key)?;
+        (now < entry.until).then_some(entry.value)
+    }
+
+    /// How many entries there are.
+    pub(crate) fn len(&mut self, now: Instant) -> usize {
+        self.forget(now);
+        self.entries.len()
+    }
+
     pub(crate) fn remove<Q>(&mut self, key: &Q)
     where
         K: std::borrow::Borrow<Q>,

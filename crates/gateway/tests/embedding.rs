@@ -55,7 +55,7 @@ async fn events_are_published_in_process() {
     assert_eq!(next(&mut to_first).await, expect("all", r#""3""#));
     assert_eq!(next(&mut to_second).await, expect("all", r#""3""#));
     assert!(gateway.to_all("disconnect", &1).await.is_err(), "a reserved name");
-    gateway.stop().await;
+    gateway.stop_now().await;
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn handlers_answer_client_events() {
     socket.emit("echo", &bytes).await.unwrap();
     let (name, args) = timeout(LONG, events.recv()).await.unwrap().unwrap();
     assert_eq!((name.as_str(), args), ("echoed", bytes));
-    gateway.stop().await;
+    gateway.stop_now().await;
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn the_server_asks_and_the_client_acknowledges() {
     assert_eq!(asked.unwrap().items(), r#"{"name":"ada"}"#);
     assert_eq!(ignored, Err(idae_socket::EmitError::TimedOut));
     socket.close().await;
-    gateway.stop().await;
+    gateway.stop_now().await;
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn rooms_belong_to_the_socket() {
     assert_eq!(timeout(LONG, left.recv()).await.unwrap().unwrap(), expected);
     assert!(socket.rooms().is_empty());
     assert_eq!(gateway.to_room("b", "x", &1).await.unwrap(), 0);
-    gateway.stop().await;
+    gateway.stop_now().await;
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn a_client_that_is_sent_away_stays_away() {
         assert_eq!(reason, DisconnectReason::IoServerDisconnect, "{event}");
         assert!(!socket.is_active());
     }
-    gateway.stop().await;
+    gateway.stop_now().await;
 }
 
 #[tokio::test]
@@ -164,13 +164,13 @@ async fn stopping_closes_sockets_and_a_new_gateway_gets_them_back() {
     });
     let socket = driver.connect().await.unwrap();
     timeout(LONG, connects.recv()).await.unwrap().unwrap();
-    timeout(LONG, gateway.stop()).await.unwrap();
+    timeout(LONG, gateway.stop_now()).await.unwrap();
 
     let again = HttpDriver::new().start(port).await.unwrap();
     timeout(LONG, connects.recv()).await.unwrap().unwrap();
     assert!(socket.is_connected());
     assert_eq!(again.to_all("back", &1).await.unwrap(), 1);
-    again.stop().await;
+    again.stop_now().await;
 }
 
 #[tokio::test]
@@ -179,8 +179,8 @@ async fn two_gateways_in_one_process_do_not_meet() {
     let (_socket, _events) = client(&one).await;
     assert_eq!(one.to_all("x", &1).await.unwrap(), 1);
     assert_eq!(other.to_all("x", &1).await.unwrap(), 0);
-    one.stop().await;
-    other.stop().await;
+    one.stop_now().await;
+    other.stop_now().await;
 }
 
 #[tokio::test]
@@ -189,7 +189,7 @@ async fn what_is_wrong_is_told_at_start() {
     let port = gateway.addresses()[0].port();
     let taken = HttpDriver::new().start(port).await.err().unwrap().to_string();
     assert!(taken.contains("is in use by another program"), "{taken}");
-    gateway.stop().await;
+    gateway.stop_now().await;
 
     let open = Config { host: "0.0.0.0".to_owned(), ..Config::default() };
     let refused = HttpDriver::with_config(open).start(0).await.err().unwrap().to_string();
@@ -242,7 +242,7 @@ async fn a_selection_names_sockets_once_and_acts_on_all() {
     assert_eq!(gateway.to_all("rest", &1).await.unwrap(), 1);
     assert_eq!(next(&mut to_first).await.0, "rest", "and nothing in between");
     assert!(to_third.try_recv().is_err());
-    gateway.stop().await;
+    gateway.stop_now().await;
 }
 
 #[tokio::test]
@@ -269,7 +269,7 @@ async fn a_broadcast_collects_answers() {
     for socket in [one, two, silent] {
         socket.close().await;
     }
-    gateway.stop().await;
+    gateway.stop_now().await;
 }
 
 /// One request over a connection of its own, and the whole answer.
@@ -305,5 +305,5 @@ async fn an_embedder_decides_who_may_open_a_session() {
     let refused = http(&gateway, upgrade).await;
     assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
     assert!(refused.ends_with("/socket.io/ is for invited guests"), "{refused}");
-    gateway.stop().await;
+    gateway.stop_now().await;
 }

@@ -35,6 +35,11 @@ impl Identity {
         self.claims.iter().find(|(claim, _)| claim == name).map_or(&[], |(_, values)| values)
     }
 
+    /// Every claim that is kept.
+    pub(crate) fn claims(&self) -> &[(String, Vec<String>)] {
+        &self.claims
+    }
+
     /// When it ends, in seconds since 1970; `None` for never.
     pub const fn valid_until(&self) -> Option<u64> {
         self.valid_until
@@ -146,7 +151,12 @@ fn find<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
+        Value::Number(number) => {
+            // Beyond this a number with a fraction, or one too long for an integer, has lost digits.
+            let is_exact = number.is_u64() || number.is_i64();
+            let is_small = number.as_f64().is_some_and(|number| number.abs() < 9_007_199_254_740_992.0);
+            (is_exact || is_small).then(|| number.to_string())
+        }
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
@@ -216,7 +226,7 @@ mod tests {
             expect![[r#"None [] [("tenant", ["t"]), ("org.ids", ["1", "2"])] None"#]],
         );
         check(json!({ "tenant": { "a": 1 }, "org": [] }), expect!["None [] [] None"]);
-        for sub in [json!(""), json!(true), json!(["u"]), json!({})] {
+        for sub in [json!(1e29), json!(""), json!(true), json!(["u"]), json!({})] {
             check(
                 json!({ "sub": sub }),
                 expect!["token_claims: the claim `sub` must be the user's id, as text or a number"],

@@ -150,10 +150,15 @@ fn verdict_of(answer: &Answer) -> Result<Map<String, Value>, Refusal> {
     };
     match answer.status {
         status if status.is_success() => {}
-        StatusCode::BAD_REQUEST
-        | StatusCode::UNAUTHORIZED
-        | StatusCode::FORBIDDEN
-        | StatusCode::UNPROCESSABLE_ENTITY => return Err(inactive("the backend does not accept the token")),
+        // These are about the gateway's asking, not about the token.
+        status @ (StatusCode::REQUEST_TIMEOUT
+        | StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::METHOD_NOT_ALLOWED) => {
+            return Err(unclear(format!("it answers {status}")));
+        }
+        status if status.is_client_error() => {
+            return Err(inactive("the backend does not accept the token"));
+        }
         status => return Err(unclear(format!("it answers {status}"))),
     }
     let Ok(Value::Object(claims)) = serde_json::from_slice(&answer.body) else {
@@ -212,10 +217,10 @@ mod tests {
         for body in ["", "true", "[]", "null", "<html>", r#"{"active":true"#] {
             check(200, body, expect!["introspection_unavailable"]);
         }
-        for status in [400, 401, 403, 422] {
+        for status in [400, 401, 403, 404, 410, 422] {
             check(status, r#"{"active":true}"#, expect!["token_inactive"]);
         }
-        for status in [301, 302, 307, 308, 404, 405, 429, 500, 502, 503] {
+        for status in [301, 302, 307, 308, 405, 408, 429, 500, 502, 503] {
             check(status, r#"{"active":true}"#, expect!["introspection_unavailable"]);
         }
     }

@@ -1,25 +1,27 @@
 //! The public keys of somebody else: fetched, kept, and fetched again when a token names a new one.
 //!
 //! Invariants
-//! * Two fetches lie [`INTERVAL_MIN`] apart, whatever tokens come in.
+//! * There are at most [`FETCHES_AT_ONCE`] fetches in a row and then one every [`INTERVAL`], whatever tokens come in.
 //! * The last good set stays until there is a better one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
-use tokio::time::{Instant, sleep_until};
 
 use super::jws::KeySet;
 use super::refusal::{Refusal, RefusalCode};
 use crate::outbound::{Answer, Outbound};
 
-/// Between two fetches. A token with a new key waits as long as this, and the fetch, to be accepted.
-const INTERVAL_MIN: Duration = Duration::from_secs(5);
+/// Fetches that may follow each other at once: the one at the start, and those for a rotation.
+const FETCHES_AT_ONCE: u32 = 3;
+
+/// After that, the time between two fetches. A key that is new meanwhile is not known for so long.
+const INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long one fetch may take.
-const FETCH_TIME_MAX: Duration = Duration::from_secs(5);
+const FETCH_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// An older set is fetched again the next time it is used, so that keys that were taken back do not live on.
 const AGE_MAX: Duration = Duration::from_secs(300);
@@ -41,6 +43,8 @@ struct State {
     fetches: u64,
     ended: Option<Instant>,
     failure: Option<String>,
+    /// When all fetches that were made would have been due, one every [`INTERVAL`].
+    due: Option<Instant>,
 }
 
 /// The keys as they were at some time.
@@ -77,24 +81,29 @@ impl Jwks {
         snapshot
     }
 
-    /// The keys after a fetch that ended later than `seen`: waits for one that goes on, or makes one.
+    /// The keys after a fetch that ended later than `seen`: waits for one that goes on, or makes one if it may.
     pub(super) async fn newer(&self, seen: &Snapshot) -> Result<Arc<KeySet>, Refusal> {
-        let _turn = self.fetching.lock().await;
-        let before = self.state.read().clone();
-        if before.fetches <= seen.fetches {
-            if let Some(ended) = before.ended {
-                sleep_until(ended + INTERVAL_MIN).await;
-            }
+        let turn = self.fetching.lock().await;
+        if self.state.read().fetches <= seen.fetches && self.may_fetch(Instant::now()) {
             self.fetch().await;
         }
+        drop(turn);
         let state = self.state.read().clone();
-        match (state.keys, state.failure) {
-            (Some(keys), None) => Ok(keys),
-            (_, failure) => {
-                let reason = format!("the key set cannot be fetched: {}", failure.unwrap_or_default());
-                Err(Refusal::new(RefusalCode::JwksUnavailable, reason))
-            }
+        state.keys.ok_or_else(|| {
+            let failure = state.failure.unwrap_or_else(|| "nobody has asked yet".to_owned());
+            Refusal::new(RefusalCode::JwksUnavailable, format!("the key set cannot be fetched: {failure}"))
+        })
+    }
+
+    /// Whether one more fetch is within the allowance; takes it if so.
+    fn may_fetch(&self, now: Instant) -> bool {
+        let mut state = self.state.write();
+        let due = state.due.map_or(now, |due| due.max(now));
+        if due.saturating_duration_since(now) > (FETCHES_AT_ONCE - 1) * INTERVAL {
+            return false;
         }
+        state.due = Some(due + INTERVAL);
+        true
     }
 
     async fn fetch(&self) {

@@ -41,7 +41,8 @@ pub(super) struct Token<'a> {
     algorithm: Algorithm,
     kid: Option<String>,
     signed: &'a str,
-    payload: &'a str,
+    /// JSON, if the signature is good.
+    payload: Vec<u8>,
     signature: Vec<u8>,
 }
 
@@ -72,7 +73,7 @@ impl<'a> Token<'a> {
         if header.crit.is_some() {
             return Err(malformed("the token's header demands extensions (`crit`), and none is known"));
         }
-        let signature = decode(signature)?;
+        let (payload, signature) = (decode(payload)?, decode(signature)?);
         let algorithm =
             accepted.iter().find(|accepted| accepted.as_str() == header.alg).ok_or_else(|| {
                 let names: Vec<_> = accepted.iter().map(|algorithm| algorithm.as_str()).collect();
@@ -102,7 +103,7 @@ impl<'a> Token<'a> {
         if !is_good {
             return Err(Refusal::new(RefusalCode::TokenSignature, "the token's signature is wrong"));
         }
-        match serde_json::from_slice(&decode(self.payload)?) {
+        match serde_json::from_slice(&self.payload) {
             Ok(Value::Object(claims)) => Ok(claims),
             _ => Err(malformed("the token's claims are no JSON object")),
         }

@@ -28,6 +28,7 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tracing::Instrument as _;
 
 pub(crate) use self::authorize::{Authorization, Authorizer};
 pub(crate) use self::forward::{ClientEvent, Forwarder, Unanswered};
@@ -63,19 +64,24 @@ pub(crate) struct Settings {
 /// The publish API.
 pub(crate) struct Backend {
     settings: Settings,
-    road: Road,
+    road: Arc<Road>,
     metrics: Arc<Metrics>,
     is_draining: AtomicBool,
 }
 
 impl Backend {
-    pub(crate) fn new(settings: Settings, road: Road, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(settings: Settings, road: Arc<Road>, metrics: Arc<Metrics>) -> Self {
         Self { settings, road, metrics, is_draining: AtomicBool::new(false) }
     }
 
     /// From now on nothing is published any more, and `/readyz` says so.
     pub(crate) fn drain(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// A limit was reached on the way here.
+    pub(crate) fn reached(&self, limit: &'static str) {
+        self.metrics.limit(limit);
     }
 
     /// A Socket.IO client that looks for its server in the wrong place.
@@ -101,6 +107,7 @@ impl Backend {
         peer: IpAddr,
     ) -> Response<ReplyBody> {
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let trace_id = trace_id(request.headers());
         let answer = match request.uri().path() {
             _ if is_for_sockets(&request) => Err(self.no_sockets_here()),
             "/" if is_read => Ok(welcome()),
@@ -108,17 +115,31 @@ impl Backend {
             "/readyz" if is_read => Ok(health(!self.is_draining.load(Ordering::Relaxed))),
             "/metrics" if is_read => Ok(self.metrics()),
             "/v1/events" => self.batch(request, peer).await,
-            _ => self.event(request, peer).await.map(|reply| json_response(StatusCode::OK, reply)),
+            _ => match trace_id.clone() {
+                None => self.event(request, peer).await,
+                Some(trace_id) => {
+                    let span = tracing::info_span!("request", trace_id);
+                    self.event(request, peer).instrument(span).await
+                }
+            }
+            .map(|reply| json_response(StatusCode::OK, reply)),
         };
         answer.unwrap_or_else(|problem| {
             self.metrics.refused(problem.code());
-            tracing::info!(remote = %peer, code = problem.code(), status = problem.status(), detail = problem.detail(), "publish refused");
-            problem.into_response()
+            match problem.code() {
+                "payload_too_large" => self.metrics.limit("body_bytes_max"),
+                "too_many_items" => self.metrics.limit("batch_items_max"),
+                _ => {}
+            }
+            tracing::info!(remote = %peer, code = problem.code(), status = problem.status(), detail = problem.detail(), trace_id, "publish refused");
+            problem.with_trace(trace_id).into_response()
         })
     }
 
     fn metrics(&self) -> Response<ReplyBody> {
-        let mut response = Response::new(Full::from(self.metrics.text().unwrap_or_default()).boxed_unsync());
+        let mut response = Response::new(
+            Full::from(self.metrics.text(&self.road.sample()).unwrap_or_default()).boxed_unsync(),
+        );
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
         response
     }
@@ -276,6 +297,16 @@ fn depth(json: &str) -> usize {
         }
     }
     deepest
+}
+
+/// The id of the trace that a request belongs to (W3C Trace Context, `traceparent`).
+fn trace_id(headers: &HeaderMap) -> Option<String> {
+    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
+    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_hex =
+        |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_good = is_hex(version, 2) && is_hex(trace, 32) && is_hex(parent, 16) && is_hex(flags, 2);
+    (is_good && version != "ff" && trace.bytes().any(|byte| byte != b'0')).then(|| trace.to_ascii_lowercase())
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

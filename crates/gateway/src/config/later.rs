@@ -5,8 +5,6 @@
 use super::table::{Setting, State};
 use super::value::Kind;
 
-const NO_RECOVERY: &str = "a client that comes back gets a fresh session";
-
 macro_rules! later {
     ($($(#[doc = $doc:literal])+ $key:literal: $kind:expr, $default:literal, harmless $harmless:expr, $because:expr;)*) => {
         &[$(Setting {
@@ -22,15 +20,6 @@ macro_rules! later {
 pub(super) const TOP: &[Setting] = later! {
     /// Whether the console page is served: `true`, or by default only when listening on loopback.
     "console": Kind::Bool, "on for loopback", harmless ["false"], "the gateway has no console page yet";
-    /// Over how many seconds the sockets are told to reconnect when the gateway stops.
-    "drain_s": Kind::Number, "10", harmless ["0"], "the gateway stops without draining yet";
-};
-
-pub(super) const RECOVERY: &[Setting] = later! {
-    /// For how many seconds a client may be away and still get what it missed; 0 turns it off.
-    "recovery.window_s": Kind::Number, "120", harmless ["0"], NO_RECOVERY;
-    /// How many bytes of events are kept for it.
-    "recovery.bytes_max": Kind::Number, "67108864", harmless [], NO_RECOVERY;
 };
 
 // A URL of Redis may hold a password, so it is a secret.

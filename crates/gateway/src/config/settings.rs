@@ -22,6 +22,8 @@ section! {
     namespaces: Vec<String> = vec!["/".to_owned()];
     /// The proxies whose `X-Forwarded-For` is believed, as addresses or networks such as `10.0.0.0/8`.
     trusted_proxies: Vec<String> = Vec::new();
+    /// Over how many seconds the sockets are told to reconnect when the gateway stops; 0 tells all at once.
+    drain_s: u64 = 10, in 0..=3_600;
     /// Where an event from a client goes: `event`, `url`, `secret`, `timeout_ms` in each table.
     forward: Vec<Forward> = Vec::new();
 
@@ -34,6 +36,8 @@ section! {
         rooms: Rooms;
         /// The side of the clients.
         socket: Socket;
+        /// What a client that comes back gets.
+        recovery: Recovery;
         /// What is written about it.
         log: Log;
     }
@@ -178,8 +182,21 @@ section! {
     namespaces_max: usize = 16, in 1..=65_536;
     /// The largest `auth` object a client may send when it connects, in bytes.
     auth_bytes_max: usize = 16_384, in 2..=1_048_576;
+    /// How many events one connection may send in a second, and at once. One that sends more is read more
+    /// slowly; nothing is lost.
+    events_per_s_max: u64 = 1_000, in 1..=1_000_000_000;
     /// How many acknowledgements one socket may owe; beyond it the next request for one fails.
     pending_acks_max: usize = 256, in 1..=1_000_000;
+}
+
+section! {
+    /// What a client that comes back after a loss gets.
+    Recovery, "recovery.", |config| config.recovery;
+
+    /// For how many seconds a client may be away and still get what it missed; 0 turns it off.
+    window_s: u64 = 120, in 0..=86_400;
+    /// How many bytes of events are kept for it.
+    bytes_max: usize = 67_108_864, in 0..=1_099_511_627_776;
 }
 
 section! {

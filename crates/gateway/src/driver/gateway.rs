@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use idae_socket_protocol::engineio::CloseReason;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -20,7 +19,7 @@ use crate::places::Places;
 /// How long connections have to end by themselves when the gateway stops.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(3);
 
-/// A running gateway. Dropping it ends it at once; [`Gateway::stop`] says goodbye first.
+/// A running gateway. Dropping it ends it at once; [`Gateway::stop`] and [`Gateway::stop_now`] say goodbye first.
 #[must_use = "a gateway ends when it is dropped"]
 pub struct Gateway {
     config: Config,
@@ -113,13 +112,23 @@ impl Gateway {
         }
     }
 
-    /// Stops: no new connections, requests in flight are finished, sockets are closed so that
-    /// clients come back to whoever listens then.
-    pub async fn stop(mut self) {
+    /// Stops: nothing new is taken on, requests in flight are finished, sockets are closed so that clients come
+    /// back to whoever listens then. They are told so one after the other, over `drain_s`.
+    pub async fn stop(self) {
+        let over = Duration::from_secs(self.config.drain_s);
+        self.end(over).await;
+    }
+
+    /// Stops as [`stop`](Self::stop) does, but tells all sockets at once.
+    pub async fn stop_now(self) {
+        self.end(Duration::ZERO).await;
+    }
+
+    async fn end(mut self, over: Duration) {
         // Still listening: who comes now is told, and told when to come back.
         self.router.backend.drain();
         self.stopping.send_replace(true);
-        self.router.sockets.close_all(CloseReason::ServerShutdown);
+        self.router.sockets.drain(over).await;
         // Whoever takes longer is cut off with the threads.
         let _ = tokio::time::timeout(LEAVE_TIME_MAX, self.connections.emptied()).await;
         for accepting in &self.accepting {

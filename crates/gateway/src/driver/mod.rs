@@ -19,6 +19,7 @@ use crate::auth::{self, Auth, Check, Identity, PublishKeys, Refusal};
 use crate::backend::{self, Authorizer, Backend, Forwarder};
 use crate::config::{Config, Deliver, Strategy, Transport};
 use crate::error::Error;
+use crate::history::{self, History};
 use crate::hub::{self, Hub};
 use crate::listen::{self, Router};
 use crate::observe::Metrics;
@@ -238,6 +239,20 @@ impl Parts {
                 backlog_bytes_max: publish.queue_bytes_max / threads.handles.len(),
                 rooms_max: socket.rooms_max,
             },
+            Arc::<Metrics>::clone(&metrics),
+        ));
+        let history = Arc::new(History::new(history::Settings {
+            window: Duration::from_secs(config.recovery.window_s),
+            notice_time: Duration::from_millis(socket.ping_interval_ms + socket.ping_timeout_ms),
+            bytes_max: config.recovery.bytes_max,
+            away_max: socket.connections_max,
+        }));
+        let road = Arc::new(Road::new(
+            Arc::clone(&hub),
+            Arc::clone(&history),
+            Duration::from_secs(publish.idempotency_window_s),
+            publish.idempotency_ids_max,
+            Arc::clone(&metrics),
         ));
         let Access { auth, rooms, namespaces } = Access::new(config, &outbound)?;
         let auth = Arc::new(auth);
@@ -256,11 +271,7 @@ impl Parts {
                 delivers_payload: publish.deliver == Deliver::Payload,
                 sender_redact: publish.sender_redact.clone(),
             },
-            Road::new(
-                Arc::clone(&hub),
-                Duration::from_secs(publish.idempotency_window_s),
-                publish.idempotency_ids_max,
-            ),
+            Arc::clone(&road),
             Arc::clone(&metrics),
         );
         let settings = sockets::Settings {
@@ -270,6 +281,8 @@ impl Parts {
             },
             sessions: Places::new(socket.connections_max, socket.connections_per_address_max),
             connect_timeout: Duration::from_millis(socket.connect_timeout_ms),
+            event_interval: Duration::from_secs(1)
+                / u32::try_from(socket.events_per_s_max).unwrap_or(u32::MAX),
             connection: socketio::Limits {
                 namespaces_max: socket.namespaces_max,
                 auth_bytes_max: socket.auth_bytes_max,
@@ -287,6 +300,8 @@ impl Parts {
         };
         let parts = sockets::Parts {
             hub: Arc::clone(&hub),
+            road,
+            history,
             auth: Arc::clone(&auth),
             authorizer: authorizer(config, &outbound),
             forwarder: Forwarder::new(&config.forward, &outbound)?,

@@ -125,6 +125,10 @@ pub(crate) async fn accept(
             Ok(permit) => permit,
             Err(full) => {
                 tracing::warn!(remote = %address, reason = %full, "connection refused");
+                router.backend.reached(match full {
+                    Full::Gateway => "connections_max",
+                    Full::Address => "connections_per_address_max",
+                });
                 tell(full, &stream);
                 continue;
             }

@@ -2,4 +2,4 @@
 
 mod metrics;
 
-pub(crate) use metrics::{Metrics, OPEN_METRICS};
+pub(crate) use metrics::{Metrics, OPEN_METRICS, Sample};

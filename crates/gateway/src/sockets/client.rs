@@ -12,9 +12,12 @@ use idae_socket_protocol::websocket::Frame;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::recovery::Recovered;
 use super::{Session, Sockets, control, now};
 use crate::auth::Identity;
-use crate::hub::{SocketKey, TooManyRooms};
+use crate::history::Doubt;
+use crate::hub::{Shape, SocketKey, Target, TooManyRooms};
+use crate::publish::Memory;
 
 /// What is known of a client before it says anything.
 #[derive(Clone)]
@@ -22,13 +25,20 @@ pub(crate) struct Handshake {
     address: IpAddr,
     /// Binary messages go out as base64 text.
     pub(super) text_only: bool,
+    /// Its library remembers offsets, unless the client says otherwise.
+    pub(super) is_known_for_recovery: bool,
     /// The `Authorization` header, if anybody is going to look at it. Not for logs.
     authorization: Option<Box<str>>,
 }
 
 impl Handshake {
-    pub(super) fn new(address: IpAddr, text_only: bool, authorization: Option<&str>) -> Self {
-        Self { address, text_only, authorization: authorization.map(Box::from) }
+    pub(super) fn new(
+        address: IpAddr,
+        text_only: bool,
+        is_known_for_recovery: bool,
+        authorization: Option<&str>,
+    ) -> Self {
+        Self { address, text_only, is_known_for_recovery, authorization: authorization.map(Box::from) }
     }
 
     pub(super) fn authorization(&self) -> Option<&str> {
@@ -41,41 +51,54 @@ impl Handshake {
     }
 }
 
-type RoomChanges = Arc<tokio::sync::Mutex<()>>;
+/// The turns of a client's requests to a backend.
+#[derive(Default)]
+pub(super) struct Turns {
+    /// Changes of its rooms.
+    pub(super) rooms: tokio::sync::Mutex<()>,
+    /// Its events.
+    pub(super) forwards: tokio::sync::Mutex<()>,
+}
 
 /// One client in one namespace.
 pub(crate) struct Client {
     pub(super) sid: Sid,
     pub(super) namespace: Box<str>,
     pub(super) key: SocketKey,
+    /// How it gets its events; with offsets it may come back after a loss.
+    pub(super) shape: Shape,
+    /// Boxed, because most have never been away.
+    recovered: Option<Box<Recovered>>,
     login: Mutex<Login>,
     pub(super) acks: Acks,
     /// It is out of the namespace, whoever wanted that.
     is_gone: AtomicBool,
     /// Handlers of an embedder that run for this client.
     pub(super) running: AtomicUsize,
-    /// The turns of changes of its rooms. Boxed, because only a backend that is asked about rooms needs them.
-    room_changes: Mutex<Option<RoomChanges>>,
+    /// Boxed, because only somebody who has to wait for a backend needs them.
+    turns: Mutex<Option<Arc<Turns>>>,
     session: Weak<Session>,
 }
 
 impl Client {
     pub(super) fn new(
         session: &Arc<Session>,
-        sid: Sid,
         namespace: &str,
-        key: SocketKey,
+        admitted: control::Admitted,
         login: Login,
     ) -> Self {
+        let control::Admitted { sid, key, shape, recovered } = admitted;
         Self {
             sid,
             namespace: namespace.into(),
             key,
+            shape,
+            recovered,
             login: Mutex::new(login),
             acks: Acks::default(),
             is_gone: AtomicBool::new(false),
             running: AtomicUsize::new(0),
-            room_changes: Mutex::new(None),
+            turns: Mutex::new(None),
             session: Arc::downgrade(session),
         }
     }
@@ -106,9 +129,32 @@ impl Client {
         Some(due)
     }
 
-    /// Changes of rooms that have to wait for somebody take effect one after the other.
-    pub(super) fn room_changes(&self) -> RoomChanges {
-        Arc::clone(self.room_changes.lock().get_or_insert_default())
+    /// What has to wait for a backend is done one after the other.
+    pub(super) fn turns(&self) -> Arc<Turns> {
+        Arc::clone(self.turns.lock().get_or_insert_default())
+    }
+
+    /// It has sent something, so it knows that it is in.
+    pub(super) fn heard(&self) {
+        if let Some(recovered) = &self.recovered {
+            recovered.heard();
+        }
+    }
+
+    /// Whether it only gets rid of what it has of an earlier return.
+    pub(super) fn is_flush(&self) -> bool {
+        self.recovered.as_ref().is_some_and(|recovered| recovered.is_flush())
+    }
+
+    /// The position of its last return, if nothing has shown that it got what lies behind that.
+    pub(super) fn unproven(&self, now: Instant) -> Option<u64> {
+        self.recovered.as_ref().and_then(|recovered| recovered.unproven(now))
+    }
+
+    /// What it may be missing if its connection is lost now.
+    pub(super) fn doubt(&self, history: &Memory, now: Instant) -> Doubt {
+        let inherited = self.recovered.as_ref().and_then(|recovered| recovered.doubt(now));
+        inherited.unwrap_or_else(|| history.doubt(now))
     }
 
     pub(super) fn session(&self) -> Option<Arc<Session>> {
@@ -295,9 +341,26 @@ impl Socket {
         self.sockets.hub.part(self.client.key, &[room]);
     }
 
-    /// Sends an event to this client alone.
+    /// Whether the client came back after a loss, with its rooms and what it had missed.
+    pub fn is_recovered(&self) -> bool {
+        self.client.recovered.is_some()
+    }
+
+    /// Sends an event to this client alone. One that can come back after a loss gets it then, unless it has
+    /// binary arguments.
     pub fn emit(&self, event: &str, args: &Args<'_>) {
         if self.client.is_gone() {
+            return;
+        }
+        if self.client.shape == Shape::WithOffset && args.attachments().is_empty() && !args.is_empty() {
+            let target = Target {
+                namespace: self.client.namespace.to_string(),
+                users: vec![self.id()],
+                ..Target::default()
+            };
+            let name = serde_json::to_string(event).unwrap_or_default();
+            let name = name.trim_start_matches('"').strip_suffix('"').unwrap_or_default();
+            drop(self.sockets.road.deliver(name, &[args.items()], target, false));
             return;
         }
         let text = socketio::event(&self.client.namespace, None, event, args);
@@ -338,7 +401,7 @@ impl Socket {
     /// Takes the client out of the namespace; it sees `io server disconnect` and stays away.
     pub fn disconnect(&self) {
         let Some(session) = self.client.session.upgrade() else { return };
-        let Some(client) = session.kick(&self.client.namespace, now()) else { return };
+        let Some(client) = session.kick(&self.sockets, &self.client.namespace, now()) else { return };
         control::left(&self.sockets, &client, "server namespace disconnect");
         client.send(&self.sockets, &socketio::disconnect(&client.namespace), &Args::none());
     }

@@ -16,7 +16,7 @@ use idae_socket_protocol::websocket::handshake;
 
 use super::client::Handshake;
 use super::websocket::Upgrade;
-use super::{Endpoint, Session, Sockets, browser, now, polling};
+use super::{Endpoint, Session, Sockets, browser, now, polling, recovery};
 use crate::hub::Outbox;
 use crate::rules::Cors;
 
@@ -136,7 +136,8 @@ impl Sockets {
                 }
                 let authorization = http.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
                 let authorization = authorization.filter(|_| self.auth.is_on());
-                let handshake = Handshake::new(peer, request.text_only, authorization);
+                let is_known = recovery::is_known_for_recovery(http.headers());
+                let handshake = Handshake::new(peer, request.text_only, is_known, authorization);
                 if is_upgrade {
                     let response = switch_protocols(&http)?;
                     let (endpoint, place) = (Arc::clone(endpoint), self.admit(peer).map_err(refused)?);

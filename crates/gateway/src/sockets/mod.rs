@@ -17,6 +17,7 @@ mod control;
 mod endpoint;
 mod http;
 mod polling;
+mod recovery;
 mod session;
 mod table;
 mod websocket;
@@ -31,7 +32,7 @@ use idae_socket_protocol::engineio::{CloseReason, Transport};
 use idae_socket_protocol::websocket::Frame;
 use idae_socket_protocol::{Sid, engineio, socketio};
 
-use client::Handshake;
+use client::{Client, Handshake};
 pub use client::{EmitError, Socket};
 pub use control::IntoAck;
 pub(crate) use control::{Answering, Handlers};
@@ -45,9 +46,10 @@ pub(crate) use websocket::Upgrade;
 
 use crate::auth::Auth;
 use crate::backend::{Authorizer, Forwarder};
-use crate::hub::{self, Hub, Outbox, Target};
+use crate::hub::{self, Hub, Outbox, Shape, Target};
 use crate::observe::Metrics;
-use crate::places::{Permit, Places};
+use crate::places::{Full, Permit, Places};
+use crate::publish::{Memory, Road};
 use crate::rules::{EventNames, Namespaces, Origins, Proxies, RoomRules};
 
 /// What the sockets of a gateway may do and use.
@@ -56,6 +58,8 @@ pub(crate) struct Settings {
     /// Sessions, in all and per address. A polling session has no connection that would be counted.
     pub(crate) sessions: Arc<Places>,
     pub(crate) connect_timeout: Duration,
+    /// Between two events of a client, in the long run.
+    pub(crate) event_interval: Duration,
     pub(crate) connection: socketio::Limits,
     /// Bytes of a room's name.
     pub(crate) room_bytes_max: usize,
@@ -80,6 +84,8 @@ pub(crate) struct Transports {
 /// The other parts of the gateway that the sockets use.
 pub(crate) struct Parts {
     pub(crate) hub: Arc<Hub>,
+    pub(crate) road: Arc<Road>,
+    pub(crate) history: Arc<Memory>,
     pub(crate) auth: Arc<Auth>,
     pub(crate) authorizer: Option<Authorizer>,
     pub(crate) forwarder: Forwarder,
@@ -90,6 +96,8 @@ pub(crate) struct Parts {
 pub(crate) struct Sockets {
     pub(crate) settings: Settings,
     pub(crate) hub: Arc<Hub>,
+    road: Arc<Road>,
+    history: Arc<Memory>,
     auth: Arc<Auth>,
     /// Decides on rooms that no rule decides.
     authorizer: Option<Authorizer>,
@@ -109,10 +117,12 @@ impl Sockets {
         handlers: Handlers,
         threads: &[tokio::runtime::Handle],
     ) -> Self {
-        let Parts { hub, auth, authorizer, forwarder, metrics } = parts;
+        let Parts { hub, road, history, auth, authorizer, forwarder, metrics } = parts;
         Self {
             settings,
             hub,
+            road,
+            history,
             auth,
             authorizer,
             forwarder,
@@ -134,13 +144,19 @@ impl Sockets {
         clock::run(self, shard).await;
     }
 
-    /// Ends every session and opens no more: clients see `transport close` and come back, to
-    /// whoever listens then.
-    pub(crate) fn close_all(&self, reason: CloseReason) {
+    /// Ends every session and opens no more: clients see `transport close` and come back, to whoever listens
+    /// then. Spread over a time, so that they do not all come at once.
+    pub(crate) async fn drain(&self, over: Duration) {
         self.is_draining.store(true, Ordering::Relaxed);
-        for shard in &self.shards {
-            for session in shard.all() {
-                session.finish(self, reason);
+        let begin = Instant::now();
+        let sessions: Vec<_> = self.shards.iter().flat_map(Table::all).collect();
+        let count = sessions.len() as u32;
+        for (number, session) in (0_u32..).zip(sessions) {
+            let at = begin + over * number / count.max(1);
+            // Who has left by itself need not be waited for.
+            if session.ended().is_none() {
+                tokio::time::sleep_until(at.into()).await;
+                session.finish(self, CloseReason::ServerShutdown);
             }
         }
     }
@@ -159,6 +175,7 @@ impl Sockets {
         let sid = hub::new_sid(shard);
         let open = Frame::text(&engineio::open_packet(&sid, transport, &endpoint.settings));
         outbox.push(open, self.hub.limits().outbox_bytes_max);
+        self.metrics.opened(transport);
         let session = Session::open(self, endpoint, sid, transport, outbox, (handshake, place), now);
         let deadline = session.deadline();
         self.shards[shard].insert(Arc::clone(&session), deadline);
@@ -172,13 +189,42 @@ impl Sockets {
         }
         // A proxy that does not say for whom it asks stands for many.
         let address = Some(address).filter(|address| !self.settings.proxies.contain(*address));
-        self.settings.sessions.admit(address).map_err(|full| format!("Too many sessions: {full}"))
+        self.settings.sessions.admit(address).map_err(|full| {
+            self.metrics.limit(match full {
+                Full::Gateway => "sessions_max",
+                Full::Address => "sessions_per_address_max",
+            });
+            format!("Too many sessions: {full}")
+        })
     }
 
     /// The session of an id, in whichever shard the id says.
     fn find(&self, sid: &str) -> Option<Arc<Session>> {
         let sid = Sid::parse(sid)?;
         self.shards.get(hub::shard_of(&sid))?.find(&sid)
+    }
+
+    /// Makes a client that may come back known by its id, for the case that it does so before its loss is noticed.
+    fn register(&self, client: &Arc<Client>) {
+        if client.shape == Shape::WithOffset {
+            self.registry(&client.sid).insert_client(client.sid, Arc::downgrade(client));
+        }
+    }
+
+    fn unregister(&self, client: &Client) {
+        if client.shape == Shape::WithOffset {
+            self.registry(&client.sid).remove_client(client);
+        }
+    }
+
+    /// The client of an id that was registered.
+    fn client(&self, sid: &Sid) -> Option<Arc<Client>> {
+        self.registry(sid).find_client(sid)
+    }
+
+    /// The table where a socket's id is registered. Its session may be another shard's, when it has come back.
+    fn registry(&self, sid: &Sid) -> &Table {
+        &self.shards[hub::shard_of(sid) % self.shards.len()]
     }
 
     /// The sockets of a target. Looks at every session, so it is for now and then.

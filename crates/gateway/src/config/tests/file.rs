@@ -184,24 +184,19 @@ fn a_feature_that_is_not_built_yet() {
         &toml(
             r#"
 console = true
-drain_s = 10
-[recovery]
-window_s = 120
 [redis]
 url = "redis://user:hunter2@redis"
 "#,
         ),
         expect![[r#"
             gateway.toml:2: `console` is not available in this version: the gateway has no console page yet
-            gateway.toml:3: `drain_s` is not available in this version: the gateway stops without draining yet
-            gateway.toml:5: `recovery.window_s` is not available in this version: a client that comes back gets a fresh session
-            gateway.toml:7: `redis.url` is not available in this version: several gateways do not know of each other yet"#]],
+            gateway.toml:4: `redis.url` is not available in this version: several gateways do not know of each other yet"#]],
     );
 }
 
 #[test]
 fn a_feature_that_is_not_built_may_be_turned_off() {
-    resolve(&toml("console = false\ndrain_s = 0\nrecovery.window_s = 0\n"));
+    resolve(&toml("console = false\n"));
 }
 
 #[test]

@@ -13,7 +13,10 @@ use crate::backend::{ClientEvent, Unanswered};
 pub(super) fn forward(sockets: &Arc<Sockets>, client: &Arc<Client>, name: &str, args: Args<'_>) -> Reply {
     let (sockets, client) = (Arc::clone(sockets), Arc::clone(client));
     let (name, args) = (name.to_owned(), args.into_owned());
+    let turns = client.turns();
     Reply::later(async move {
+        // In the order in which the client sent them.
+        let _turn = turns.forwards.lock().await;
         let event = ClientEvent {
             name: &name,
             args: &args,

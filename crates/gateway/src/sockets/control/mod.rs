@@ -12,16 +12,20 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use hashbrown::HashMap;
+use idae_socket_protocol::Sid;
 use idae_socket_protocol::socketio::{self, Args};
 use idae_socket_protocol::websocket::Frame;
 use serde::Serialize;
 
 use self::rooms::Change;
+pub(super) use self::rooms::allowed_rooms;
 pub(super) use self::token::{expire, warn};
 use super::client::{Client, Login, Socket, push};
+use super::recovery::{self, Recovered, Wish};
 use super::{Admission, Session, Sockets, now};
 use crate::auth::{Check, Identity, Refusal, RefusalCode, Verdict, presented, unix_now};
-use crate::hub::{self, Entry};
+use crate::hub::{self, Entry, Shape, SocketKey};
+use crate::publish::Departed;
 
 /// An embedder's code for events, connects and disconnects.
 #[derive(Default)]
@@ -98,7 +102,7 @@ fn check_namespace(
     Ok(identity)
 }
 
-/// Lets a client in.
+/// Lets a client in, back to where it was if it may.
 fn admit(
     sockets: &Arc<Sockets>,
     session: &Arc<Session>,
@@ -106,23 +110,83 @@ fn admit(
     auth: Option<&str>,
     identity: Arc<Identity>,
 ) {
+    let mut shape = Shape::Plain;
+    if sockets.history.is_on() {
+        let wish = Wish::read(auth);
+        if wish.is_recoverable(session.handshake.is_known_for_recovery) {
+            shape = Shape::WithOffset;
+            if wish.comes_back() {
+                let back = recovery::claim(sockets, session, namespace, &identity, &wish);
+                sockets.metrics.came_back(back.is_some());
+                if let Some(back) = back {
+                    return come_back(sockets, session, namespace, auth, identity, back);
+                }
+            }
+        }
+    }
     let shard = hub::shard_of(&session.sid);
     let sid = hub::new_sid(shard);
     // First, because events of other threads follow as soon as the hub knows the socket.
-    session.push(sockets, Frame::text(&socketio::connect(namespace, &sid)));
+    session.push(sockets, Frame::text(&connected(sockets, namespace, &sid, shape)));
     let key = sockets.hub.enter(Entry {
         sid,
         namespace: namespace.to_owned(),
         user: identity.user().map(str::to_owned),
         outbox: Arc::clone(&session.outbox),
+        shape,
     });
     // Not more than a socket may have, as was checked.
     let _ = sockets.hub.join(key, identity.roles());
+    let admitted = Admitted { sid, key, shape, recovered: None };
+    self::admitted(sockets, session, namespace, auth, identity, admitted);
+}
+
+/// Looking at what was missed may take its time, which is not the thread's.
+fn come_back(
+    sockets: &Arc<Sockets>,
+    session: &Arc<Session>,
+    namespace: &str,
+    auth: Option<&str>,
+    identity: Arc<Identity>,
+    back: recovery::Return,
+) {
+    let (sockets, session) = (Arc::clone(sockets), Arc::clone(session));
+    let (namespace, auth) = (namespace.to_owned(), auth.map(str::to_owned));
+    tokio::spawn(async move {
+        recovery::bring_back(&sockets, &session, &namespace, auth.as_deref(), identity, back).await;
+        session.outbox.flush();
+    });
+}
+
+/// The answer to a CONNECT.
+pub(super) fn connected(sockets: &Sockets, namespace: &str, sid: &Sid, shape: Shape) -> String {
+    let pid = (shape == Shape::WithOffset).then(|| sockets.history.pid(sid));
+    socketio::connect(namespace, sid, pid.as_deref())
+}
+
+/// A socket that the hub knows.
+pub(super) struct Admitted {
+    pub(super) sid: Sid,
+    pub(super) key: SocketKey,
+    pub(super) shape: Shape,
+    pub(super) recovered: Option<Box<Recovered>>,
+}
+
+/// A client is in.
+pub(super) fn admitted(
+    sockets: &Arc<Sockets>,
+    session: &Arc<Session>,
+    namespace: &str,
+    auth: Option<&str>,
+    identity: Arc<Identity>,
+    admitted: Admitted,
+) {
     let login = Login::new(identity, unix_now(), now());
-    let client = Arc::new(Client::new(session, sid, namespace, key, login));
+    let client = Arc::new(Client::new(session, namespace, admitted, login));
+    sockets.register(&client);
     let Some(held) = session.joined(sockets, Arc::clone(&client)) else {
         // The session ended while its client was being let in.
-        return sockets.hub.leave(key);
+        return depart(sockets, &client, true);
     };
     if let Some(handler) = &sockets.handlers.connect {
         handler(Socket::new(&client, sockets), auth.unwrap_or("{}"));
@@ -165,10 +229,31 @@ pub(super) fn refuse(
     session.push(sockets, Frame::text(&socketio::connect_error(namespace, message, data)));
 }
 
-/// A client is out of a namespace, whoever wanted it.
-pub(super) fn left(sockets: &Sockets, client: &Client, reason: &str) {
-    sockets.hub.leave(client.key);
+/// Takes a client out of the hub. One that may come back is remembered.
+pub(super) fn depart(sockets: &Sockets, client: &Client, may_come_back: bool) {
+    let stay = sockets.hub.leave(client.key);
     client.leave();
+    if may_come_back
+        && client.shape == Shape::WithOffset
+        && let Some(stay) = stay
+    {
+        let now = now();
+        let (namespace, identity, unproven) =
+            (client.namespace.clone(), client.identity(), client.unproven(now));
+        let departed = Departed { namespace, identity, stay, unproven };
+        sockets.history.leave(client.sid, departed, client.doubt(&sockets.history, now), now);
+    }
+    sockets.unregister(client);
+}
+
+/// A client has left a namespace, or was sent away: it does not come back to where it was.
+pub(super) fn left(sockets: &Sockets, client: &Client, reason: &str) {
+    depart(sockets, client, false);
+    departed(sockets, client, reason);
+}
+
+/// A client is out of a namespace, whoever wanted it.
+pub(super) fn departed(sockets: &Sockets, client: &Client, reason: &str) {
     if let Some(handler) = &sockets.handlers.disconnect {
         handler(&client.sid.to_string(), &client.namespace, reason);
     }
@@ -184,7 +269,7 @@ pub(super) fn event(
     args: Args<'_>,
 ) {
     if let Some(handler) = sockets.handlers.events.get(name) {
-        return run(sockets, session, client, id, || {
+        return run(sockets, session, client, id, "too_many_pending", || {
             handler(Socket::new(client, sockets), args.into_owned())
         });
     }
@@ -201,7 +286,10 @@ pub(super) fn event(
     };
     match answer {
         Reply::Ready(answer) => acknowledge(sockets, session, client, id, &answer.into_args()),
-        Reply::Later(answering) => run(sockets, session, client, id, || answering),
+        Reply::Later(answering) => {
+            let busy = if sockets.forwarder.takes(name) { "forward_busy" } else { "too_many_pending" };
+            run(sockets, session, client, id, busy, || answering);
+        }
     }
 }
 
@@ -307,12 +395,14 @@ fn run(
     session: &Session,
     client: &Arc<Client>,
     id: Option<u64>,
+    busy: &'static str,
     begin: impl FnOnce() -> Answering,
 ) {
     if client.running.load(Ordering::Relaxed) >= sockets.settings.pending_acks_max {
-        sockets.metrics.refused("too_many_pending");
-        tracing::warn!(sid = %client.sid, "an event was refused: socket.pending_acks_max handlers run for this socket");
-        let busy = Answer::error("too_many_pending", None).into_args();
+        sockets.metrics.refused(busy);
+        sockets.metrics.limit("pending_acks_max");
+        tracing::warn!(sid = %client.sid, code = busy, "an event was refused: socket.pending_acks_max of this socket are being handled");
+        let busy = Answer::error(busy, None).into_args();
         return acknowledge(sockets, session, client, id, &busy);
     }
     let mut answering = begin();

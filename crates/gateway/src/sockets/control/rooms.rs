@@ -58,8 +58,8 @@ fn request(
     }
     let (sockets, client) = (Arc::clone(sockets), Arc::clone(client));
     Reply::later(async move {
-        let turn = client.room_changes();
-        let _turn = turn.lock().await;
+        let turns = client.turns();
+        let _turn = turns.rooms.lock().await;
         let allowed = match change {
             Change::Join => allow(&sockets, &client.identity(), &client.namespace, &rooms).await,
             Change::Part => Ok(()),
@@ -132,7 +132,7 @@ async fn allow(
 }
 
 /// The rooms somebody may stay in, of those a former identity was in.
-pub(super) async fn allowed_rooms(
+pub(in crate::sockets) async fn allowed_rooms(
     sockets: &Arc<Sockets>,
     identity: &Arc<Identity>,
     namespace: &str,
@@ -177,6 +177,11 @@ fn answer(sockets: &Sockets, client: &Client, changed: Result<Vec<String>, Refus
         Ok(rooms) => Answer::Rooms { status: "ok", rooms },
         Err((code, detail)) => {
             sockets.metrics.refused(code);
+            match code {
+                "too_many_rooms" => sockets.metrics.limit("rooms_max"),
+                "room_too_long" => sockets.metrics.limit("room_bytes_max"),
+                _ => {}
+            }
             let remote = client.session().map(|session| session.handshake.address());
             tracing::info!(remote = remote.map(tracing::field::display), sid = %client.sid, code, detail, "a change of rooms was refused");
             Answer::error(code, Some(detail))

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::super::client::{Client, Login};
 use super::super::{Sockets, now};
-use super::{Answer, Reply, left, rooms};
+use super::{Answer, Reply, check_namespace, left, rooms};
 use crate::auth::{Check, Identity, Refusal, RefusalCode, presented, unix_now};
 
 /// `token:refresh`: a new token of the same user.
@@ -27,7 +27,8 @@ pub(super) fn refresh(sockets: &Arc<Sockets>, client: &Arc<Client>, args: &Args<
             Check::Done(verdict) => verdict,
             Check::Pending(checking) => checking.await,
         };
-        match verdict.and_then(|identity| same_user(&sockets, &client, identity)) {
+        let verdict = verdict.and_then(|identity| same_user(&sockets, &client, identity));
+        match verdict.and_then(|identity| check_namespace(&sockets, &client.namespace, identity)) {
             Ok(identity) => {
                 let expires_at = identity.valid_until();
                 become_identity(&sockets, &client, identity).await;
@@ -61,9 +62,9 @@ fn same_user(sockets: &Sockets, client: &Client, identity: Arc<Identity>) -> Res
 /// that it may not be in any more.
 async fn become_identity(sockets: &Arc<Sockets>, client: &Arc<Client>, identity: Arc<Identity>) {
     // What a backend is deciding at this moment it decides for the former identity.
-    let turn = sockets.authorizer.as_ref().map(|_| client.room_changes());
-    let _turn = match &turn {
-        Some(turn) => Some(turn.lock().await),
+    let turns = sockets.authorizer.as_ref().map(|_| client.turns());
+    let _turn = match &turns {
+        Some(turns) => Some(turns.rooms.lock().await),
         None => None,
     };
     let former = client.identity();
@@ -121,7 +122,7 @@ pub(in crate::sockets) fn expire(sockets: &Arc<Sockets>, client: &Arc<Client>) {
         tokio::spawn(async move { become_identity(&sockets, &client, sockets.auth.anonymous()).await });
         return;
     }
-    if session.kick(&client.namespace, now()).is_some() {
+    if session.kick(sockets, &client.namespace, now()).is_some() {
         left(sockets, client, "server namespace disconnect");
         client.send(sockets, &socketio::disconnect(&client.namespace), &Args::none());
     }
