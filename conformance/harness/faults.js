@@ -187,7 +187,9 @@ class Pipe {
     from.on('data', (chunk) => this.#take(chunk));
     from.on('end', () => {
       this.#finAtEnd = true;
-      if (this.idle) this.#fin();
+      // Who ends a connection that goes nowhere is rid of it.
+      if (this.silent) from.destroy();
+      else if (this.idle) this.#fin();
     });
   }
 

@@ -8,7 +8,7 @@ import { eventually, next, sleep } from '../harness/events.js';
 import { faultProxy } from '../harness/faults.js';
 import { better } from '../harness/gateway.js';
 import { metrics, metricsShow } from '../harness/metrics.js';
-import { SID, ask, client, connectNow, openSession, subscribe } from '../harness/sessions.js';
+import { SID, ask, client, connectNow, subscribe } from '../harness/sessions.js';
 import { slowUpgradeProxy } from '../harness/proxy.js';
 import {
   Diary,
@@ -19,6 +19,7 @@ import {
   RawSocket,
   claimOverPolling,
   open,
+  openKnowing,
   payloadOf,
   token,
   transportOf,
@@ -32,6 +33,9 @@ async function publishAll(gateway, target, payloads) {
 }
 
 const range = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
+
+/** Two claims of one pid that is connected must not be nearer than 300 ms; a client waits longer before it is back. */
+const betweenClaims = () => sleep(400);
 
 /** Waits until nobody is connected any more and `count` sessions wait for their clients. */
 const parked = (gateway, count = 1) =>
@@ -98,6 +102,8 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
       await eventually(() => diary.payloads.length === 1, 'the first event');
       for (let round = 0; round < 4; round += 1) {
         const first = 2 + 4 * round;
+        // A stock client whose upgrade fails in its last moment stays where it is until its heartbeat fails.
+        await eventually(() => transportOf(socket) === transports.at(-1), 'the upgrade');
         const since = await diary.away(proxy, ['reset', 'finish'][round % 2], () =>
           publishAll(gateway, { rooms: 'r' }, [first, first + 1]),
         );
@@ -130,7 +136,9 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
     });
 
     test('more was missed than an outbox holds', better, async (t) => {
-      const { gateway, proxy, diary } = await start(t, { config: '[socket]\noutbox_bytes_max = 65536\n' });
+      const { gateway, proxy, diary } = await start(t, {
+        config: '[socket]\noutbox_bytes_max = 65536\n[publish]\nbody_bytes_max = 32768\n',
+      });
       await publishAll(gateway, { rooms: 'r' }, ['first']);
       await eventually(() => diary.payloads.length === 1, 'the first event');
       const big = range(1, 100).map((n) => `${n} ${'x'.repeat(20_000)}`);
@@ -164,7 +172,7 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
     });
 
     test('a string as the last argument, a volatile event, and then the loss', async (t) => {
-      const { gateway, proxy, diary } = await start(t);
+      const { gateway, proxy, diary } = await start(t, RETURNING_CALMLY);
       const publish = async (payload, more = {}) => {
         const reply = await gateway.post('/e?deliver=payload', { rooms: 'r', payload, ...more });
         assert.equal(reply.status, 200, reply.text);
@@ -209,7 +217,7 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
       await eventually(() => diary.payloads.length >= 5, 'the live event');
       assert.deepEqual(diary.payloads, range(1, 5));
       await metricsShow(gateway, (now) => now.connections === 1 && now.sockets === 1, 'the old connection to be closed');
-      for (const link of old) await eventually(() => link.far.destroyed, 'the end of the old connection');
+      for (const link of old) await eventually(() => link.far.destroyed, 'the end of the old connection', 1000);
     });
 
     test('a silent connection is found out by its heartbeat; the client comes back', async (t) => {
@@ -302,13 +310,14 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
       const back = next(socket, 'connect', 15_000);
       proxy.refusing = false;
       await back;
-      assert.equal(cuts, 2, 'the replay was cut off twice');
+      assert.ok(cuts >= 1, 'the replay was cut off');
       assert.equal(socket.recovered, true);
       await publishAll(gateway, { rooms: 'r' }, [10]);
       await eventually(() => diary.payloads.includes(10), 'the live event', 15_000);
       const numbers = diary.payloads.map((payload) => Number.parseInt(payload, 10));
       assert.deepEqual(numbers, range(1, 10), `${JSON.stringify(parts)} were in the client's buffer`);
       assert.equal(socket.id, id);
+      assert.ok(diary.entries.every(([name, recovered], i) => name !== 'connect' || i === 0 || recovered));
     });
   });
 }
@@ -380,12 +389,14 @@ describe('on the wire', () => {
     for (const [at, expected] of [[2, [4, 5]], [0, [2, 3, 4, 5]], [4, []], [3, [5]]]) {
       last.reset();
       await parked(gateway);
+      await betweenClaims();
       last = await RawSocket.open(gateway, { auth: { pid: socket.pid, offset: offsets[at] } });
       assert.deepEqual([last.sid, last.missedPayloads], [socket.sid, expected], `offset ${at}`);
     }
     // Without an offset: everything since the session began.
     last.reset();
     await parked(gateway);
+    await betweenClaims();
     const all = await RawSocket.open(gateway, { auth: { pid: socket.pid } });
     assert.deepEqual([all.sid, all.missedPayloads], [socket.sid, range(1, 5)]);
   });
@@ -465,6 +476,7 @@ describe('on the wire', () => {
     // The same from the very beginning.
     back.reset();
     await parked(gateway);
+    await betweenClaims();
     const all = await RawSocket.open(gateway, { auth: { pid: socket.pid } });
     assert.equal(all.sid, socket.sid);
     const missed = all.missedPayloads;
@@ -517,6 +529,7 @@ describe('on the wire', () => {
     assert.equal(polling.reply.sid, socket.sid);
     assert.deepEqual(polling.missed.map(payloadOf), [1]);
     await publishAll(gateway, { broadcast: true }, [2]);
+    await betweenClaims();
     // Not polled for: it was never heard, and the session is taken over alive.
     const back = await RawSocket.open(gateway, { auth: { pid: socket.pid, offset: polling.missed[0].offset } });
     assert.deepEqual([back.sid, back.missedPayloads], [socket.sid, [2]]);
@@ -576,6 +589,7 @@ describe('ways to be lost', () => {
   test('being sent away is none: the token has ended', async (t) => {
     const gateway = await open(t, { config: JWT_CONFIG });
     const socket = await RawSocket.open(gateway, { auth: { token: token('ada', { seconds: 2 }) } });
+    assert.match(await socket.websocket.nextText(), /^42\["token:expiring",/);
     await publishAll(gateway, { users: 'ada' }, [1]);
     await socket.event();
     for (;;) if ((await socket.websocket.nextText(6000)) === '41') break;
@@ -690,7 +704,8 @@ describe('an honest fresh session', () => {
   });
 
   test('the history holds only so much time, and one entry per event', async (t) => {
-    const gateway = await open(t, { windowS: 1 });
+    // As long as a client may be away, and as long as it may take to find that out.
+    const gateway = await open(t, { windowS: 1, config: '[socket]\nping_interval_ms = 300\nping_timeout_ms = 300\n' });
     const sockets = [];
     for (let i = 0; i < 50; i += 1) sockets.push(await RawSocket.open(gateway));
     await publishAll(gateway, { broadcast: true }, range(1, 10));
@@ -708,11 +723,14 @@ describe('an honest fresh session', () => {
 
   test('an old offset with nothing behind it that is gone', better, async (t) => {
     // Nothing was published for longer than the window: the client has missed nothing.
-    const gateway = await open(t, { windowS: 1 });
+    const gateway = await open(t, { windowS: 1, config: '[socket]\nping_interval_ms = 200\nping_timeout_ms = 200\n' });
     const socket = await RawSocket.open(gateway);
     await publishAll(gateway, { broadcast: true }, [1]);
     await socket.event();
-    await metricsShow(gateway, (now) => now.of('idae_socket_history_events') === 0, 'the history to be forgotten');
+    await sleep(2000);
+    // Somebody else's event pushes what is old out.
+    await publishAll(gateway, { rooms: 'nobody' }, [0]);
+    await metricsShow(gateway, (now) => now.of('idae_socket_history_events') <= 1, 'the history to be forgotten');
     socket.reset();
     await parked(gateway);
     await publishAll(gateway, { broadcast: true }, [2]);
@@ -745,7 +763,7 @@ describe('an honest fresh session', () => {
 describe('who may claim', () => {
   /** Two or more claims of one session at the same moment; returns all outcomes. */
   async function claimTogether(gateway, claim, count = 2) {
-    const websockets = await Promise.all(Array.from({ length: count }, () => openSession(gateway)));
+    const websockets = await Promise.all(Array.from({ length: count }, () => openKnowing(gateway)));
     const sockets = websockets.map((websocket) => new RawSocket(websocket, '/'));
     for (const socket of sockets) socket.sendConnect(claim);
     return Promise.all(sockets.map((socket) => socket.connected()));
@@ -802,8 +820,7 @@ describe('who may claim', () => {
     const { sid } = socket;
     for (let n = 1; n <= 3; n += 1) {
       await publishAll(gateway, { rooms: 'r' }, [n]);
-      // Two claims must not follow each other within 300 ms; a client waits longer before it is back.
-      await sleep(500);
+      await betweenClaims();
       const back = await socket.comeBack(gateway);
       assert.deepEqual([back.sid, back.missedPayloads], [sid, [n]]);
       const { code } = await socket.websocket.closed();
@@ -813,6 +830,19 @@ describe('who may claim', () => {
       socket = back;
     }
     await metricsShow(gateway, (now) => now.connections === 1 && now.sockets === 1, 'one socket on one connection');
+  });
+
+  test('who was lost twice within a moment is not taken for two', better, async (t) => {
+    const gateway = await open(t);
+    let socket = await RawSocket.open(gateway);
+    const { sid } = socket;
+    for (let n = 1; n <= 5; n += 1) {
+      socket.reset();
+      await parked(gateway);
+      await publishAll(gateway, { broadcast: true }, [n]);
+      socket = await socket.comeBack(gateway);
+      assert.deepEqual([socket.sid, socket.missedPayloads], [sid, [n]], `return ${n}`);
+    }
   });
 
   test('the stock client that was taken over says transport close', better, async (t) => {
@@ -893,7 +923,7 @@ describe('who may claim', () => {
         [{ token: token('ada', { seconds: -5 }) }, 'token_expired'],
         [{ token: 'rubbish' }, 'token_malformed'],
       ]) {
-        const websocket = await openSession(gateway);
+        const websocket = await openKnowing(gateway);
         websocket.sendText(`40${JSON.stringify({ ...socket.claim, ...auth })}`);
         const answer = await websocket.nextText();
         assert.ok(answer.startsWith('44{'), answer);
@@ -1051,7 +1081,7 @@ describe('several namespaces on one connection', () => {
     main.reset();
     await parked(gateway, 2);
     for (const namespace of ['/', '/shop']) await publishAll(gateway, { broadcast: true, namespace }, range(1, 20));
-    const websocket = await openSession(gateway);
+    const websocket = await openKnowing(gateway);
     websocket.sendTogether(`40${JSON.stringify(main.claim)}`, `40/shop,${JSON.stringify(shop.claim)}`);
     const heard = { '/': [], '/shop': [] };
     while (heard['/'].at(-1) !== main.sid || heard['/shop'].at(-1) !== shop.sid) {
@@ -1081,12 +1111,14 @@ describe('during the return', () => {
     let current = socket;
     const heard = [];
     try {
-      for (let round = 0; round < 30; round += 1) {
+      for (let round = 0; round < 10; round += 1) {
         heard.push(...(await current.payloads(3)));
-        current.reset();
-        // No waiting: some of these find the old connection alive, some find it gone. But two
-        // claims of a connection that is alive must not be nearer than a client makes them.
-        await metricsShow(gateway, (now) => now.recoverable === 1, 'the session to wait');
+        await betweenClaims();
+        // Some find the old connection alive, some find it gone.
+        if (round % 2) {
+          current.reset();
+          await metricsShow(gateway, (now) => now.recoverable === 1, 'the session to wait');
+        }
         const back = await current.comeBack(gateway);
         assert.equal(back.sid, socket.sid, `round ${round}`);
         heard.push(...back.missedPayloads);
@@ -1111,7 +1143,7 @@ describe('during the return', () => {
     socket.reset();
     await parked(gateway);
     await publishAll(gateway, { broadcast: true }, [1]);
-    const websocket = await openSession(gateway);
+    const websocket = await openKnowing(gateway);
     websocket.sendTogether(`40${JSON.stringify(socket.claim)}`, '427["hello"]');
     assert.match(await websocket.nextText(), /^42\["e"/);
     assert.match(await websocket.nextText(), /^40\{/);

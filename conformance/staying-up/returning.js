@@ -39,6 +39,12 @@ export async function open(t, { windowS = 120, config, ...options } = {}) {
   return gateway;
 }
 
+/** What Node's WebSocket says of itself: nothing. That is a library that knows recovery. */
+const UNNAMED = { 'User-Agent': null };
+
+/** A raw WebSocket session of a client that knows recovery. */
+export const openKnowing = (server, options = {}) => openSession(server, { headers: UNNAMED, ...options });
+
 const prefixOf = (namespace) => (namespace === '/' ? '' : `${namespace},`);
 
 /** Takes an event apart: `{name, args, offset}`; with `recovers` its last argument is the offset. */
@@ -71,7 +77,7 @@ export class RawSocket {
 
   /** Joins; with `pid` and perhaps `offset` it claims a former session. */
   static async open(server, { namespace = '/', auth = {}, websocket, ...session } = {}) {
-    const socket = new RawSocket(websocket ?? (await openSession(server, session)), namespace);
+    const socket = new RawSocket(websocket ?? (await openKnowing(server, session)), namespace);
     return socket.connect(auth);
   }
 
@@ -147,7 +153,7 @@ export class RawSocket {
 }
 
 /** A claim over polling: everything up to CONNECT as `{missed, reply}`, and the session. */
-export async function claimOverPolling(server, auth, { headers } = {}) {
+export async function claimOverPolling(server, auth, { headers = UNNAMED } = {}) {
   const session = await Polling.open(server, { headers });
   await session.send(`40${JSON.stringify(auth)}`);
   const missed = [];

@@ -8,8 +8,8 @@ import { eventually } from '../harness/events.js';
 import { startGateway } from '../harness/gateway.js';
 import { Helper } from '../harness/helpers.js';
 import { metrics, metricsShow } from '../harness/metrics.js';
-import { UNKNOWN_SID, openSession } from '../harness/sessions.js';
-import { RawSocket, claimOverPolling, payloadOf } from './returning.js';
+import { UNKNOWN_SID } from '../harness/sessions.js';
+import { RawSocket, claimOverPolling, openKnowing, payloadOf } from './returning.js';
 
 const EVENT_BYTES = 60_000;
 const OUTBOX_BYTES = 262_144;
@@ -22,9 +22,9 @@ const P99_MS = 250;
 
 const rssBytes = ({ pid }) => 1024 * Number(readFileSync(`/proc/${pid}/status`, 'utf8').match(/^VmRSS:\s+(\d+) kB/m)[1]);
 
-async function start(t, { outbox = OUTBOX_BYTES, config = '' } = {}) {
+async function start(t, { outbox = OUTBOX_BYTES } = {}) {
   const gateway = await startGateway({
-    config: `[socket]\noutbox_bytes_max = ${outbox}\n${config}[recovery]\nbytes_max = ${HISTORY_BYTES}\n`,
+    config: `[socket]\noutbox_bytes_max = ${outbox}\n[publish]\nbody_bytes_max = 80000\n[recovery]\nbytes_max = ${HISTORY_BYTES}\n`,
   });
   t.after(() => gateway.end());
   return gateway;
@@ -170,13 +170,13 @@ describe('a client on polling that does not poll', () => {
 });
 
 test('what was missed waits for a client that reads it slowly', { timeout: 60_000 }, async (t) => {
-  const gateway = await start(t, { outbox: 65_536 });
+  const gateway = await start(t, { outbox: 160_000 });
   const socket = await RawSocket.open(gateway);
   socket.reset();
   await metricsShow(gateway, (now) => now.recoverable === 1, 'the session to wait');
   const missed = 250;
   for (let n = 1; n <= missed; n += 1) await gateway.publish('e', { broadcast: true, payload: { n, FILLER } });
-  const websocket = await openSession(gateway);
+  const websocket = await openKnowing(gateway);
   websocket.connection.socket.pause();
   const back = new RawSocket(websocket, '/');
   back.sendConnect(socket.claim);
