@@ -26,9 +26,12 @@ async function start(t, { drainS, ...options } = {}) {
   return gateway;
 }
 
-/** Waits until the gateway has heard the signal. */
+/** Waits until the gateway has heard the signal. A connection of before may be closed by it, as any idle one. */
 const notReady = (gateway) =>
-  eventually(() => request(gateway, { path: '/readyz' }).then(({ status }) => status === 503), 'the gateway not to be ready');
+  eventually(
+    () => request(gateway, { path: '/readyz' }).then(({ status }) => status === 503, () => false),
+    'the gateway not to be ready',
+  );
 
 /** Some raw sockets, each with the time it was closed, counted from now. */
 async function timedSockets(gateway, count) {

@@ -17,17 +17,27 @@ const WEBSOCKET = '/socket.io/?EIO=4&transport=websocket';
 /** A gateway with these settings and somebody who must not notice. */
 async function start(t, config, { watched = true } = {}) {
   const gateway = await startGateway({ config });
-  t.after(() => gateway.end());
-  if (!watched) return { gateway };
-  const watcher = await bystander(t, gateway);
-  t.after(() => watcher.unharmed());
+  const watcher = watched ? await bystander(null, gateway) : null;
+  t.after(async () => {
+    try {
+      await watcher?.unharmed();
+    } finally {
+      watcher?.socket.disconnect();
+      await gateway.end();
+    }
+  });
   return { gateway, watcher };
 }
 
 /** Waits until the limit is counted so often, exactly. */
 async function counted(gateway, limit, count) {
-  const now = await metricsShow(gateway, (state) => state.limit(limit) >= count, `"${limit}" to be counted ${count} times`);
-  assert.equal(now.limit(limit), count, limit);
+  let now;
+  try {
+    now = await metricsShow(gateway, (state) => state.limit(limit) >= count, `"${limit}" to be counted ${count} times`);
+  } catch {
+    now = await metrics(gateway);
+  }
+  assert.equal(now.limit(limit), count, `${limit}: ${now.text.match(/^idae_socket_limits_reached.*$/gm)}`);
   return now;
 }
 
@@ -258,7 +268,8 @@ describe('what a client sends', () => {
     for (let i = 0; i < 4; i += 1) socket.emit('slow', i, () => (answered += 1));
     for (let i = 0; i < 3; i += 1) {
       const { status, code } = await ask(socket, 'slow', 'one too many');
-      assert.deepEqual([status, code], ['error', 'too_many_pending']);
+      assert.equal(status, 'error');
+      assert.ok(['forward_busy', 'too_many_pending'].includes(code), code);
     }
     await counted(gateway, 'pending_acks_max', 3);
     assert.equal(answered, 0);
@@ -277,7 +288,8 @@ describe('what a client sends', () => {
       const websocket = await openSession(gateway);
       await join(websocket);
       const started = Date.now();
-      for (let i = 0; i < COUNT; i += 1) websocket.sendText(`42${i}["x",${i}]`);
+      // Long ones, so that no single read has all of them.
+      for (let i = 0; i < COUNT; i += 1) websocket.sendText(`42${i}["x","${'x'.repeat(2000)}"]`);
       // What is published reaches it meanwhile, and others have their own rate.
       await gateway.publish('live', { broadcast: true, payload: 1 });
       await watcher.unharmed();
@@ -287,7 +299,7 @@ describe('what a client sends', () => {
         if (text.startsWith('42["live"')) {
           live += 1;
           assert.ok(expected < COUNT / 2 + RATE, `the published event came behind ${expected} answers`);
-        } else if (!text.startsWith('42["still:there"')) {
+        } else {
           assert.equal(text, `43${expected}[{"status":"OK"}]`);
           expected += 1;
         }
@@ -371,12 +383,12 @@ describe('what a backend sends', () => {
   });
 
   test('batch_items_max and batch_bytes_max', async (t) => {
-    const { gateway } = await start(t, '[publish]\nbatch_items_max = 5\nbatch_bytes_max = 2000\n');
+    const { gateway } = await start(t, '[publish]\nbody_bytes_max = 1000\nbatch_items_max = 5\nbatch_bytes_max = 2000\n');
     const batch = (count, payload) => `[${Array.from({ length: count }, () => line(payload)).join(',')}]`;
     const tooMany = await gateway.post('/v1/events', batch(6, 1));
     assert.deepEqual([tooMany.status, tooMany.json().code], [413, 'too_many_items']);
     await counted(gateway, 'batch_items_max', 1);
-    const tooLarge = await gateway.post('/v1/events', batch(3, 'x'.repeat(800)));
+    const tooLarge = await gateway.post('/v1/events', batch(3, 'x'.repeat(700)));
     assert.deepEqual([tooLarge.status, tooLarge.json().code], [413, 'payload_too_large']);
     await counted(gateway, 'batch_bytes_max', 1);
     assert.equal((await gateway.post('/v1/events', batch(5, 1))).status, 200);
