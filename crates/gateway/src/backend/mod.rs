@@ -36,9 +36,10 @@ pub(crate) use self::problem::{Code, Problem};
 use self::submission::{Deliver, Submission};
 use crate::auth::{PublishKeys, Publisher};
 use crate::body::{self, BodyError};
+use crate::console::{self, Console};
 use crate::observe::{Metrics, OPEN_METRICS};
 use crate::publish::{Event, EventId, InFlight, Road};
-use crate::rules::{EventNames, NameRefused, Namespaces};
+use crate::rules::{EventNames, NameRefused, Namespaces, OwnPage};
 
 /// The body of an answer. Boxed, because a stream of answers is not a piece of bytes.
 pub(crate) type ReplyBody = UnsyncBoxBody<Bytes, std::convert::Infallible>;
@@ -59,6 +60,8 @@ pub(crate) struct Settings {
     /// Clients get the payload alone, unless the request says otherwise.
     pub(crate) delivers_payload: bool,
     pub(crate) sender_redact: Vec<String>,
+    pub(crate) console: Option<Console>,
+    pub(crate) own_page: OwnPage,
 }
 
 /// The publish API.
@@ -110,7 +113,7 @@ impl Backend {
         let trace_id = trace_id(request.headers());
         let answer = match request.uri().path() {
             _ if is_for_sockets(&request) => Err(self.no_sockets_here()),
-            "/" if is_read => Ok(welcome()),
+            path if is_read && (path == "/" || path.starts_with(console::PREFIX)) => self.page(path),
             "/livez" if is_read => Ok(health(true)),
             "/readyz" if is_read => Ok(health(!self.is_draining.load(Ordering::Relaxed))),
             "/metrics" if is_read => Ok(self.metrics()),
@@ -134,6 +137,15 @@ impl Backend {
             tracing::info!(remote = %peer, code = problem.code(), status = problem.status(), detail = problem.detail(), trace_id, "publish refused");
             problem.with_trace(trace_id).into_response()
         })
+    }
+
+    /// The console, or what stands in its place where it is off.
+    fn page(&self, path: &str) -> Result<Response<ReplyBody>, Problem> {
+        match self.settings.console.as_ref().and_then(|console| console.file(path)) {
+            Some(file) => Ok(file.map(|body| Full::from(body).boxed_unsync())),
+            None if path == "/" => Ok(welcome()),
+            None => Err(Problem::new(Code::EventNotFound, "there is nothing here (setting `console`)")),
+        }
     }
 
     fn metrics(&self) -> Response<ReplyBody> {
@@ -212,7 +224,9 @@ impl Backend {
         if self.is_draining.load(Ordering::Relaxed) {
             return Err(Problem::new(Code::Draining, "the gateway is stopping; publish again in a moment"));
         }
-        access::refuse_browsers(headers)?;
+        if !self.settings.own_page.publishes(headers) {
+            access::refuse_browsers(headers)?;
+        }
         access::publisher(&self.settings.keys, headers, peer)
     }
 

@@ -8,7 +8,7 @@ use super::Patterns;
 pub(crate) const EVENT_CHARS_MAX: usize = 128;
 
 /// Paths of the gateway itself, which no event can have.
-const OWN_PATHS: [&str; 4] = ["livez", "readyz", "metrics", "favicon.ico"];
+const OWN_PATHS: [&str; 5] = ["livez", "readyz", "metrics", "favicon.ico", "console"];
 
 /// The event names that the configuration exposes.
 pub(crate) struct EventNames {
@@ -88,6 +88,7 @@ impl EventNames {
         OWN_PATHS.contains(&name)
             || name == "v1"
             || name.starts_with("v1/")
+            || name.starts_with("console/")
             || self
                 .socket_paths
                 .iter()
@@ -157,6 +158,8 @@ mod tests {
             "livez",
             "readyz",
             "metrics",
+            "console",
+            "console/console.js",
             "socket.io",
             "socket.io/",
             "socket.io/x",

@@ -18,7 +18,7 @@ use super::client::Handshake;
 use super::websocket::Upgrade;
 use super::{Endpoint, Session, Sockets, browser, now, polling, recovery};
 use crate::hub::Outbox;
-use crate::rules::Cors;
+use crate::rules::{Cors, Grant};
 
 /// What the listener does with a request.
 pub(crate) enum Answer {
@@ -64,7 +64,10 @@ impl Sockets {
         shard: usize,
     ) -> Answer {
         let is_upgrade = has_token(request.headers(), UPGRADE, "websocket");
-        let cors = self.settings.origins.judge(request.headers().get(ORIGIN));
+        let cors = match self.settings.own_page.connects(request.headers()) {
+            true => Cors::Allowed(Grant::Nothing),
+            false => self.settings.origins.judge(request.headers().get(ORIGIN)),
+        };
         let asked_headers = request.headers().get(http::header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
         let is_preflight = request.method() == Method::OPTIONS;
         let answer = match &cors {

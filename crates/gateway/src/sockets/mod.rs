@@ -50,7 +50,7 @@ use crate::hub::{self, Hub, Outbox, Shape, Target};
 use crate::observe::Metrics;
 use crate::places::{Full, Permit, Places};
 use crate::publish::{Memory, Road};
-use crate::rules::{EventNames, Namespaces, Origins, Proxies, RoomRules};
+use crate::rules::{EventNames, Namespaces, Origins, OwnPage, Proxies, RoomRules};
 
 /// What the sockets of a gateway may do and use.
 pub(crate) struct Settings {
@@ -69,6 +69,7 @@ pub(crate) struct Settings {
     pub(crate) rooms: RoomRules,
     pub(crate) events: EventNames,
     pub(crate) origins: Origins,
+    pub(crate) own_page: OwnPage,
     pub(crate) proxies: Proxies,
     /// The name of the cookie that holds a polling session's id, for load balancers.
     pub(crate) cookie: Option<String>,
