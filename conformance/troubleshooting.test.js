@@ -7,6 +7,7 @@ import { createHmac } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
+import { connect } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -382,12 +383,6 @@ describe('connected, but nothing arrives', () => {
     },
     'unknown-event': async (t) => ask(await connected(t, gateway()), 'join', 'admin'),
     'two-arguments': async (t) => {
-      const { stdout } = await runGateway({ args: ['check'] });
-      if (!/^recovery\.window_s/m.test(stdout)) {
-        doc.snippet('two-arguments');
-        t.skip('this gateway has no recovery');
-        return undefined;
-      }
       const listen = async (recovery) => {
         const socket = await connected(t, gateway(), { auth: { recovery } });
         await subscribe(socket, 'admin');
@@ -444,6 +439,15 @@ describe('proxies', () => {
       const answer = await fetch(`${url}/v1/events`, { method: 'POST', body: 'x'.repeat(1_100_000) });
       assert.equal(answer.status, 413);
       return answer.text();
+    },
+    'open-files': async (t) => {
+      const few = new Program('prlimit', ['--nofile=64', binary, '--port', '0']);
+      t.after(() => few.end());
+      const [, port] = await few.logged(/http:\/\/127\.0\.0\.1:(\d+)/);
+      const sockets = Array.from({ length: 64 }, () => connect(Number(port), '127.0.0.1').on('error', () => {}));
+      t.after(() => sockets.forEach((socket) => socket.destroy()));
+      const [line] = await few.logged(/\{.*Too many open files.*\}/);
+      return line;
     },
     'too-many-sessions': async (t) => {
       const server = await proxy(t, 'proxy_set_header X-Forwarded-For $remote_addr;', `server 127.0.0.1:${unaware().port};`);
