@@ -6,10 +6,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { within } from '../harness/events.js';
+import { next, within } from '../harness/events.js';
 import { Program, freePort, startGateway } from '../harness/gateway.js';
 import { connected, subscribe } from '../harness/sessions.js';
-import { next } from '../harness/events.js';
 import { Document } from './documents.js';
 
 const conformance = fileURLToPath(new URL('..', import.meta.url));
