@@ -361,6 +361,24 @@ describe('settings reach the handshake', () => {
 /** What a browser would conclude: may a page of `origin` read this answer? */
 const admitted = (headers, origin) => ['*', origin].includes(headers['access-control-allow-origin']);
 
+describe('a cookie for load balancers', { skip: better.skip }, () => {
+  let sticky;
+  before(async () => {
+    sticky = await startGateway({ env: { IDAE_SOCKET_SOCKET_COOKIE: 'io' } });
+  });
+  after(() => sticky?.end());
+
+  test('comes with the polling handshake and with nothing else', async () => {
+    const opened = await request(sticky, { path: NEW });
+    const { sid } = JSON.parse(opened.text.slice(1));
+    assert.equal(opened.headers['set-cookie'], `io=${sid}; Path=/; HttpOnly; SameSite=Lax`);
+    const posted = await request(sticky, { method: 'POST', path: `${NEW}&sid=${sid}`, body: '40' });
+    assert.deepEqual([posted.status, posted.headers['set-cookie']], [200, undefined]);
+    const polled = await request(sticky, { path: `${NEW}&sid=${sid}` });
+    assert.deepEqual([polled.status, polled.headers['set-cookie']], [200, undefined]);
+  });
+});
+
 describe('CORS without authentication: pages of this machine only', () => {
   const local = [
     'http://localhost',

@@ -189,8 +189,14 @@ function preview(bytes) {
 }
 
 /**
+ * What raw clients call themselves: a library that knows nothing of recovery, so that packets have
+ * neither pid nor offset. A header `User-Agent` of null names nothing, as Node's WebSocket does.
+ */
+const USER_AGENT = 'idae-socket-conformance';
+
+/**
  * The bytes of one request. `headers` is an object or a list of pairs (for repeated names);
- * a body brings its Content-Length unless the headers say otherwise.
+ * a body brings its Content-Length unless the headers say otherwise, and a handshake a User-Agent.
  */
 export function requestBytes({ method = 'GET', path = '/', headers = {}, body, host = 'localhost' } = {}) {
   const pairs = Array.isArray(headers) ? [...headers] : Object.entries(headers);
@@ -200,7 +206,11 @@ export function requestBytes({ method = 'GET', path = '/', headers = {}, body, h
   if (body !== undefined && !has('content-length') && !has('transfer-encoding')) {
     pairs.push(['Content-Length', String(content.length)]);
   }
-  const lines = pairs.map(([name, value]) => `${name}: ${value}\r\n`).join('');
+  if (path.includes('EIO=') && !path.includes('sid=') && !has('user-agent')) {
+    pairs.push(['User-Agent', USER_AGENT]);
+  }
+  const named = pairs.filter(([, value]) => value !== null);
+  const lines = named.map(([name, value]) => `${name}: ${value}\r\n`).join('');
   const head = Buffer.from(`${method} ${path} HTTP/1.1\r\n${lines}\r\n`, 'latin1');
   return Buffer.concat([head, content]);
 }

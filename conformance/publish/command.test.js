@@ -109,7 +109,8 @@ describe('publish and listen', () => {
       const { code, stdout, logs } = await runGateway({ args });
       assert.equal(code, 0, logs);
       assertReceipt(JSON.parse(stdout), receiver ? 1 : 0);
-      if (receiver) assert.deepEqual(await arrived, [{ payload: 'hi' }]);
+      // The last argument is the offset that the client remembers for its recovery.
+      if (receiver) assert.deepEqual((await arrived).slice(0, -1), [{ payload: 'hi' }]);
     }
   });
 

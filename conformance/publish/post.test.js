@@ -265,45 +265,6 @@ describe('what is received', () => {
     }
   });
 
-  // No recovery in this version: saying so is better than a promise that is not kept.
-  test('a client that asks for recovery gets one argument and, coming back, a fresh session', async (t) => {
-    const socket = client(t, gateway, { transports: ['websocket'], auth: { recovery: true } });
-    const got = [];
-    socket.onAny((...args) => got.push(args));
-    await connectNow(socket);
-    const firstId = socket.id;
-    assert.equal((await ask(socket, 'subscribe', 'kept')).status, 'ok');
-    const before = next(socket, 'kept');
-    before.catch(() => {});
-    assertPublished(await gateway.post('/kept', { rooms: 'kept', payload: 'before' }), 1);
-    await before;
-
-    // The engine is cut, not the session: that is what a lost network looks like.
-    const lost = next(socket, 'disconnect');
-    lost.catch(() => {});
-    socket.io.engine.close();
-    await lost;
-    await eventually(
-      async () => assertPublished(await gateway.post('/kept', { rooms: 'kept', payload: 'gone' })).sockets === 0,
-      'the socket to be gone',
-    );
-
-    await connectNow(socket);
-    assert.ok(!socket.recovered, 'the client believes that it missed nothing');
-    assert.notEqual(socket.id, firstId);
-    // The rooms are gone with the session.
-    assertPublished(await gateway.post('/kept', { rooms: 'kept', payload: 'not joined' }), 0);
-    assert.equal((await ask(socket, 'subscribe', 'kept')).status, 'ok');
-    const last = next(socket, 'last');
-    last.catch(() => {});
-    assertPublished(await gateway.post('/last', { rooms: 'kept', payload: 'after' }), 1);
-    await last;
-    assert.deepEqual(got, [
-      ['kept', { payload: 'before', rooms: 'kept' }],
-      ['last', { payload: 'after', rooms: 'kept' }],
-    ]);
-  });
-
   test('deliver=envelope is the default by name', async (t) => {
     const raw = await rawListener(t);
     assertPublished(await gateway.post('/d?deliver=envelope', '{"payload":1,"rooms":"raw"}'), 1);

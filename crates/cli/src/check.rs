@@ -1,50 +1,131 @@
 //! `idae-socket check`: what the gateway would do, and whether it would start.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
+use idae_socket::config::{Config, Resolved, Strategy};
+use idae_socket::{HttpDriver, Judgement, Refusal};
 use serde_json::json;
 
 use crate::serve::fail;
 use crate::settings::Flags;
+use crate::terminal::{REFUSED, USAGE, complain, printable};
 
 /// Flags of `check`.
 #[derive(Args)]
 pub(crate) struct Check {
     #[command(flatten)]
     settings: Flags,
+    /// Say what this token would get its bearer, or why it would be refused; `-` reads it from standard input.
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
     /// One JSON object instead of lines.
     #[arg(long)]
     json: bool,
 }
 
 impl Check {
-    /// Prints the settings. Secrets are masked.
-    pub(crate) fn run(self, others: Flags) -> ExitCode {
-        let resolved = match self.settings.over(others).resolve() {
+    /// Prints the settings, or what a token is worth. Secrets are masked.
+    pub(crate) async fn run(self, others: Flags) -> ExitCode {
+        let resolved = match self.settings.clone().over(others).resolve() {
             Ok(resolved) => resolved,
             Err(refused) => return fail(&refused),
         };
+        if let Some(token) = &self.token {
+            return self.judge(resolved.config, token).await;
+        }
+        if let Err(error) = HttpDriver::with_config(resolved.config.clone()).check() {
+            return fail(&error);
+        }
+        self.print(&self.settings_text(&resolved))
+    }
+
+    fn settings_text(&self, resolved: &Resolved) -> String {
         let rows = resolved.explain();
-        let mut out = std::io::stdout().lock();
-        let written = if self.json {
+        if self.json {
             let settings: Vec<_> = rows
                 .iter()
                 .map(|row| json!({ "key": row.key, "value": row.value, "origin": row.origin.to_string() }))
                 .collect();
             let warnings: Vec<_> = resolved.warnings.iter().map(ToString::to_string).collect();
-            writeln!(out, "{}", json!({ "settings": settings, "warnings": warnings }))
-        } else {
-            let width = rows.iter().map(|row| row.key.len()).max().unwrap_or(0);
-            let lines =
-                rows.iter().map(|row| format!("{:width$}  {}  ({})\n", row.key, row.value, row.origin));
-            let warnings = resolved.warnings.iter().map(|warning| format!("warning: {warning}\n"));
-            lines.chain(warnings).try_for_each(|line| out.write_all(line.as_bytes()))
+            return format!("{}\n", json!({ "settings": settings, "warnings": warnings }));
+        }
+        let width = rows.iter().map(|row| row.key.len()).max().unwrap_or(0);
+        let lines = rows.iter().map(|row| format!("{:width$}  {}  ({})\n", row.key, row.value, row.origin));
+        let warnings = resolved.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+        lines.chain(warnings).collect()
+    }
+
+    async fn judge(&self, config: Config, token: &str) -> ExitCode {
+        if config.auth.strategy == Strategy::None {
+            let advice = "set `auth.strategy` (IDAE_SOCKET_AUTH_STRATEGY) to `jwt` or `introspection`";
+            return complain(USAGE, "`auth.strategy` is `none`: no token is looked at", Some(advice));
+        }
+        let mut token = token.to_owned();
+        if token == "-" {
+            token.clear();
+            if let Err(error) = std::io::stdin().read_to_string(&mut token) {
+                return fail(&error);
+            }
+        }
+        match HttpDriver::with_config(config).judge(token.trim()).await {
+            Ok(Ok(judgement)) => self.print(&self.good(&judgement)),
+            Ok(Err(refusal)) => {
+                self.print(&self.bad(&refusal));
+                ExitCode::from(REFUSED)
+            }
+            Err(error) => fail(&error),
+        }
+    }
+
+    fn good(&self, judgement: &Judgement) -> String {
+        let identity = &judgement.identity;
+        if self.json {
+            let value = json!({
+                "status": "ok", "user": identity.user(), "roles": identity.roles(), "rooms": judgement.rooms,
+                "expiresAt": identity.valid_until(),
+            });
+            return format!("{value}\n");
+        }
+        let list = |texts: &[String]| match texts {
+            [] => "none".to_owned(),
+            texts => printable(&texts.join(", ")),
         };
-        match written {
+        let user = identity.user().map_or_else(|| "none".to_owned(), printable);
+        let expiry = identity.valid_until().map_or_else(|| "never".to_owned(), expiry);
+        format!(
+            "user     {user}\nroles    {}  (a socket is in these rooms from the start)\nrooms    {}  (it may join these)\nexpires  {expiry}\n",
+            list(identity.roles()),
+            list(&judgement.rooms)
+        )
+    }
+
+    fn bad(&self, refusal: &Refusal) -> String {
+        let code = refusal.code().as_str();
+        if self.json {
+            return format!("{}\n", json!({ "status": "error", "code": code, "detail": refusal.reason() }));
+        }
+        format!("refused  {code}: {refusal}\n")
+    }
+
+    fn print(&self, text: &str) -> ExitCode {
+        match std::io::stdout().write_all(text.as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
         }
     }
+}
+
+/// How long something still counts, and its end in seconds since 1970.
+fn expiry(end: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let left = match end.saturating_sub(now) {
+        left @ ..120 => format!("{left} s"),
+        left @ ..7_200 => format!("{} min", left / 60),
+        left @ ..172_800 => format!("{} h", left / 3_600),
+        left => format!("{} days", left / 86_400),
+    };
+    format!("in {left}  (exp {end})")
 }

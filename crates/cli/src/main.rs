@@ -6,6 +6,7 @@ mod publish;
 mod serve;
 mod settings;
 mod terminal;
+mod token;
 
 use std::process::ExitCode;
 
@@ -27,13 +28,16 @@ struct Arguments {
 enum Command {
     /// Runs the gateway.
     #[command(after_help = "Example:\n  idae-socket serve --port 4000 --set socket.ping_interval_ms=10000")]
-    Serve(settings::Flags),
+    Serve(serve::Serve),
     /// Publishes one event.
     Publish(publish::Publish),
     /// Prints events as they come.
     Listen(listen::Listen),
+    Token(token::Token),
     /// Shows every setting with its value and where that comes from; fails if the gateway would not start.
-    #[command(after_help = "Example:\n  idae-socket check --config idae-socket.toml")]
+    #[command(
+        after_help = "Examples:\n  idae-socket check --config idae-socket.toml\n  idae-socket check --token \"$TOKEN\"    # what it would get, or why it would be refused"
+    )]
     Check(check::Check),
 }
 
@@ -47,9 +51,10 @@ const EXAMPLES: &str = "Examples:
 fn main() -> ExitCode {
     let Arguments { command, settings } = Arguments::parse();
     match command {
-        None => serve::serve(&settings),
-        Some(Command::Serve(flags)) => serve::serve(&flags.over(settings)),
-        Some(Command::Check(check)) => check.run(settings),
+        None => serve::Serve::default().run(settings),
+        Some(Command::Serve(serve)) => serve.run(settings),
+        Some(Command::Check(check)) => block_on(check.run(settings)),
+        Some(Command::Token(token)) => token.run(settings),
         Some(Command::Publish(publish)) => block_on(publish.run()),
         Some(Command::Listen(listen)) => block_on(listen.run()),
     }

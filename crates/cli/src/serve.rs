@@ -3,28 +3,44 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use idae_socket::config::{Config, Level, LogFormat, Strategy};
+use idae_socket::config::{Config, Level, LogFormat, Mode, Strategy};
 use idae_socket::{Gateway, HttpDriver};
 use tracing_subscriber::EnvFilter;
 
 use crate::settings::Flags;
 
-/// Runs the gateway with these settings.
-pub(crate) fn serve(flags: &Flags) -> ExitCode {
-    let resolved = match flags.resolve() {
-        Ok(resolved) => resolved,
-        Err(refused) => return fail(&refused),
-    };
-    start_log(&resolved.config);
-    // The gateway has threads of its own; this one waits for signals.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&error),
-    };
-    runtime.block_on(run(resolved.config))
+/// Flags of `serve`.
+#[derive(clap::Args, Default)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    settings: Flags,
+    /// Stop when standard input is closed: a gateway that another program starts ends with it, however
+    /// that program ends.
+    #[arg(long)]
+    exit_on_stdin_close: bool,
 }
 
-async fn run(config: Config) -> ExitCode {
+impl Serve {
+    /// Runs the gateway with these settings.
+    pub(crate) fn run(self, others: Flags) -> ExitCode {
+        let resolved = match self.settings.over(others).resolve() {
+            Ok(resolved) => resolved,
+            Err(refused) => return fail(&refused),
+        };
+        start_log(&resolved.config);
+        // The gateway has threads of its own; this one waits for signals.
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return fail(&error),
+        };
+        let code = runtime.block_on(run(resolved.config, self.exit_on_stdin_close));
+        // A thread that still reads standard input must not keep the process.
+        runtime.shutdown_background();
+        code
+    }
+}
+
+async fn run(config: Config, exit_on_stdin_close: bool) -> ExitCode {
     // Before anything is printed: who reads it may already want to stop the gateway.
     let mut signals = match StopSignals::listen() {
         Ok(signals) => signals,
@@ -36,13 +52,29 @@ async fn run(config: Config) -> ExitCode {
         Err(error) => return fail(&error),
     };
     greet(&gateway);
-    tracing::info!(signal = signals.next().await, "stopping");
-    // A second signal means that somebody does not want to wait.
+    let stopping = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping");
+            Box::pin(gateway.stop()) as Pin<Box<dyn Future<Output = ()>>>
+        }
+        // Whoever started us is gone, or wants its port back.
+        () = stdin_closed(), if exit_on_stdin_close => {
+            tracing::info!("stopping, because standard input was closed");
+            Box::pin(gateway.stop_now())
+        }
+    };
+    // Another signal means that somebody does not want to wait.
     tokio::select! {
-        () = gateway.stop() => {}
+        () = stopping => {}
         _ = signals.next() => {}
     }
     ExitCode::SUCCESS
+}
+
+/// Resolves when whoever started us is gone, or has closed its end.
+async fn stdin_closed() {
+    let reading = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+    let _ = reading.await;
 }
 
 /// What a newcomer needs next, ready to paste.
@@ -58,9 +90,16 @@ fn greet(gateway: &Gateway) {
     } else {
         "-H 'authorization: Bearer <your publish key>' "
     };
-    let path = match config.socket.path.as_str() {
-        "/socket.io/" => String::new(),
-        path => format!(", {{ path: '{path}' }}"),
+    let mut options = Vec::new();
+    if config.socket.path != "/socket.io/" {
+        options.push(format!("path: '{}'", config.socket.path));
+    }
+    if config.auth.strategy != Strategy::None {
+        options.push("auth: { token: '<a token of yours>' }".to_owned());
+    }
+    let options = match options.as_slice() {
+        [] => String::new(),
+        options => format!(", {{ {} }}", options.join(", ")),
     };
     let text = format!(
         "idae-socket {version} listens on {addresses}
@@ -74,7 +113,7 @@ Publish an event:
 Receive it (npm install socket.io-client):
 
   import {{ io }} from 'socket.io-client';
-  const socket = io('{url}'{path});
+  const socket = io('{url}'{options});
   socket.on('connect', () => socket.emit('subscribe', 'admin', console.log));
   socket.onAny((event, data) => console.log(event, JSON.stringify(data)));
 
@@ -104,6 +143,9 @@ fn example_event(exposed: &[String]) -> String {
 }
 
 fn authentication(config: &Config) -> &'static str {
+    if config.auth.strategy != Strategy::None && config.auth.mode == Mode::Soft {
+        return "WARNING: auth.mode is \"soft\": a client whose token is not good is let in without identity, and that is logged.";
+    }
     match config.auth.strategy {
         Strategy::None => {
             "WARNING: authentication is off (auth.strategy = \"none\"): everybody who reaches this address is let in, to every room."

@@ -15,6 +15,9 @@ pub enum Error {
     /// A list of patterns cannot be read.
     #[error("{0}")]
     Pattern(#[from] PatternError),
+    /// What tells sockets apart cannot be set up: a key that cannot be read, say.
+    #[error("{0}")]
+    Auth(String),
     /// The port is in use by another program.
     #[error(
         "{host}:{port} is in use by another program; stop it, or choose another port (--port, IDAE_SOCKET_PORT)"

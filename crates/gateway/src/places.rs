@@ -25,7 +25,7 @@ struct Open {
 /// A place that is taken. It is free again when this is dropped.
 pub(crate) struct Permit {
     places: Arc<Places>,
-    address: IpAddr,
+    address: Option<IpAddr>,
 }
 
 /// Why there is no place.
@@ -56,16 +56,20 @@ impl Places {
         }
     }
 
-    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Full> {
+    /// A place for somebody of this address. `None` stands for many, as a proxy does: then only the total
+    /// counts.
+    pub(crate) fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Permit, Full> {
         let mut open = self.open.lock();
         if open.count >= self.places_max {
             return Err(Full::Gateway);
         }
-        let of_address = open.by_address.entry(address).or_default();
-        if *of_address >= self.per_address_max {
-            return Err(Full::Address);
+        if let Some(address) = address {
+            let of_address = open.by_address.entry(address).or_default();
+            if *of_address >= self.per_address_max {
+                return Err(Full::Address);
+            }
+            *of_address += 1;
         }
-        *of_address += 1;
         open.count += 1;
         Ok(Permit { places: Arc::clone(self), address })
     }
@@ -78,10 +82,12 @@ impl Drop for Permit {
         if open.count == 0 {
             self.places.emptied.notify_waiters();
         }
-        if let Some(count) = open.by_address.get_mut(&self.address) {
+        if let Some(address) = self.address
+            && let Some(count) = open.by_address.get_mut(&address)
+        {
             *count -= 1;
             if *count == 0 {
-                open.by_address.remove(&self.address);
+                open.by_address.remove(&address);
             }
         }
     }
@@ -94,7 +100,7 @@ mod tests {
     #[test]
     fn places_are_counted_and_given_back() {
         let places = Places::new(3, 2);
-        let (one, other) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let (one, other) = (Some(IpAddr::from([127, 0, 0, 1])), Some(IpAddr::from([127, 0, 0, 2])));
         let first = places.admit(one).ok().unwrap();
         let _second = places.admit(one).ok().unwrap();
         assert_eq!(places.admit(one).err(), Some(Full::Address));
@@ -102,5 +108,12 @@ mod tests {
         assert_eq!(places.admit(other).err(), Some(Full::Gateway));
         drop(first);
         assert!(places.admit(one).is_ok());
+    }
+
+    #[test]
+    fn who_stands_for_many_counts_in_the_total_alone() {
+        let places = Places::new(3, 1);
+        let _taken: Vec<_> = (0..3).map(|_| places.admit(None).ok().unwrap()).collect();
+        assert_eq!(places.admit(None).err(), Some(Full::Gateway));
     }
 }

@@ -1,4 +1,4 @@
-//! The one road of an event: was it here before? → encode → deliver.
+//! The one road of an event: was it here before? → encode → into the history → deliver.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,7 +9,10 @@ use idae_socket_protocol::socketio::namespace_prefix;
 use idae_socket_protocol::websocket::Frame;
 use parking_lot::Mutex;
 
-use crate::hub::{self, Delivery, Hub, Target};
+use crate::auth::Identity;
+use crate::history::{History, OFFSET_BYTES};
+use crate::hub::{self, Delivery, Hub, Stay, Target};
+use crate::observe::{Metrics, Sample};
 
 /// An event on its way out.
 pub(crate) struct Event<'a> {
@@ -42,16 +45,44 @@ pub(crate) struct Receipt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct InFlight;
 
+/// The events of the recent past, and the sockets that may come back for them.
+pub(crate) type Memory = History<Arc<hub::Event>, Departed>;
+
+/// A socket that is away.
+#[derive(Debug, Clone)]
+pub(crate) struct Departed {
+    pub(crate) namespace: Box<str>,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) stay: Stay,
+    /// It had come back, was sent what lies behind this position, and nothing has shown that it got to the
+    /// end of that.
+    pub(crate) unproven: Option<u64>,
+}
+
+/// What stands behind the argument of an event with an offset: `,"offset"]`.
+const TAIL_BYTES: usize = 4 + OFFSET_BYTES;
+
 /// Publishes events to the sockets of this gateway.
 pub(crate) struct Road {
     hub: Arc<Hub>,
+    history: Arc<Memory>,
     seen: Mutex<Seen>,
+    /// Held while an event gets its position and its place in every shard, so that both orders are one.
+    order: Mutex<()>,
+    metrics: Arc<Metrics>,
 }
 
 impl Road {
     /// Remembers at most `ids_max` event ids, each for `window`; a window of zero remembers none.
-    pub(crate) fn new(hub: Arc<Hub>, window: Duration, ids_max: usize) -> Self {
-        Self { hub, seen: Mutex::new(Seen { window, ids_max, ..Seen::default() }) }
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        history: Arc<Memory>,
+        window: Duration,
+        ids_max: usize,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let seen = Mutex::new(Seen { window, ids_max, ..Seen::default() });
+        Self { hub, history, seen, order: Mutex::new(()), metrics }
     }
 
     /// Publishes an event, unless it was published before. Resolves when it is queued on every
@@ -73,8 +104,7 @@ impl Road {
             None => None,
         };
         let receipt_id = id.map_or_else(|| hub::new_sid(0).to_string(), |id| id.id.to_owned());
-        let frame = encode(&target.namespace, name, argument);
-        let delivery = self.hub.deliver(target, frame, volatile);
+        let delivery = self.deliver(name, argument, target, volatile);
         let sockets = match remembering {
             Some(mut remembering) => {
                 // From here on the event is out, even if the publisher hangs up.
@@ -85,15 +115,63 @@ impl Road {
         self.hub.drained().await;
         Ok(Receipt { id: receipt_id, sockets })
     }
+
+    /// What is to be told about hub and history at this moment.
+    pub(crate) fn sample(&self) -> Sample {
+        let (sockets, rooms) = self.hub.counts();
+        let (history_events, history_bytes) = self.history.size();
+        Sample {
+            sockets,
+            rooms,
+            history_events,
+            history_bytes,
+            recoverable: self.history.away(),
+            backlog_bytes: self.hub.backlog(),
+        }
+    }
+
+    /// Takes an event up and fans it out. `name` needs no escaping in JSON.
+    pub(crate) fn deliver(&self, name: &str, argument: &[&str], target: Target, volatile: bool) -> Delivery {
+        self.metrics.published();
+        let mut frame = encode(&target.namespace, name, argument, self.history.is_on());
+        let now = Instant::now();
+        let order = self.order.lock();
+        let event = if !self.history.is_on() {
+            Arc::new(hub::Event::plain(target, volatile, 0, frame))
+        } else if volatile {
+            // It has the place of the event before it: whoever has this one has that one too.
+            let position = self.history.position();
+            frame.overwrite(2 + OFFSET_BYTES, &self.history.offset(position));
+            Arc::new(hub::Event::with_offset(target, volatile, position, frame, TAIL_BYTES))
+        } else {
+            let bytes = frame.len() + target.bytes();
+            self.history.push(bytes, now, |position| {
+                frame.overwrite(2 + OFFSET_BYTES, &self.history.offset(position));
+                Arc::new(hub::Event::with_offset(target, volatile, position, frame, TAIL_BYTES))
+            })
+        };
+        let delivery = self.hub.enqueue(event, now);
+        drop(order);
+        self.hub.run();
+        delivery
+    }
 }
 
-/// `42/namespace,["name",argument]`, once for all sockets.
-fn encode(namespace: &str, name: &str, argument: &[&str]) -> Frame {
+/// `42/namespace,["name",argument]`, once for all sockets; with room for an offset behind the argument.
+fn encode(namespace: &str, name: &str, argument: &[&str], with_offset: bool) -> Frame {
+    const BLANK: &str = match std::str::from_utf8(&[b'_'; OFFSET_BYTES]) {
+        Ok(blank) => blank,
+        Err(_) => "",
+    };
     let prefix = namespace_prefix(namespace);
-    let mut parts = Vec::with_capacity(argument.len() + 6);
+    let mut parts = Vec::with_capacity(argument.len() + 8);
     parts.extend_from_slice(&["42", &prefix, "[\"", name, "\","]);
     parts.extend_from_slice(argument);
-    parts.push("]");
+    if with_offset {
+        parts.extend_from_slice(&[",\"", BLANK, "\"]"]);
+    } else {
+        parts.push("]");
+    }
     Frame::text_from_parts(&parts)
 }
 

@@ -55,7 +55,7 @@ async fn events_are_published_in_process() {
     assert_eq!(next(&mut to_first).await, expect("all", r#""3""#));
     assert_eq!(next(&mut to_second).await, expect("all", r#""3""#));
     assert!(gateway.to_all("disconnect", &1).await.is_err(), "a reserved name");
-    gateway.stop().await;
+    gateway.stop_now().await;
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn handlers_answer_client_events() {
     socket.emit("echo", &bytes).await.unwrap();
     let (name, args) = timeout(LONG, events.recv()).await.unwrap().unwrap();
     assert_eq!((name.as_str(), args), ("echoed", bytes));
-    gateway.stop().await;
+    gateway.stop_now().await;
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn the_server_asks_and_the_client_acknowledges() {
     assert_eq!(asked.unwrap().items(), r#"{"name":"ada"}"#);
     assert_eq!(ignored, Err(idae_socket::EmitError::TimedOut));
     socket.close().await;
-    gateway.stop().await;
+    gateway.stop_now().await;
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn rooms_belong_to_the_socket() {
     assert_eq!(timeout(LONG, left.recv()).await.unwrap().unwrap(), expected);
     assert!(socket.rooms().is_empty());
     assert_eq!(gateway.to_room("b", "x", &1).await.unwrap(), 0);
-    gateway.stop().await;
+    gateway.stop_now().await;
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn a_client_that_is_sent_away_stays_away() {
         assert_eq!(reason, DisconnectReason::IoServerDisconnect, "{event}");
         assert!(!socket.is_active());
     }
-    gateway.stop().await;
+    gateway.stop_now().await;
 }
 
 #[tokio::test]
@@ -164,13 +164,13 @@ async fn stopping_closes_sockets_and_a_new_gateway_gets_them_back() {
     });
     let socket = driver.connect().await.unwrap();
     timeout(LONG, connects.recv()).await.unwrap().unwrap();
-    timeout(LONG, gateway.stop()).await.unwrap();
+    timeout(LONG, gateway.stop_now()).await.unwrap();
 
     let again = HttpDriver::new().start(port).await.unwrap();
     timeout(LONG, connects.recv()).await.unwrap().unwrap();
     assert!(socket.is_connected());
     assert_eq!(again.to_all("back", &1).await.unwrap(), 1);
-    again.stop().await;
+    again.stop_now().await;
 }
 
 #[tokio::test]
@@ -179,8 +179,8 @@ async fn two_gateways_in_one_process_do_not_meet() {
     let (_socket, _events) = client(&one).await;
     assert_eq!(one.to_all("x", &1).await.unwrap(), 1);
     assert_eq!(other.to_all("x", &1).await.unwrap(), 0);
-    one.stop().await;
-    other.stop().await;
+    one.stop_now().await;
+    other.stop_now().await;
 }
 
 #[tokio::test]
@@ -189,9 +189,121 @@ async fn what_is_wrong_is_told_at_start() {
     let port = gateway.addresses()[0].port();
     let taken = HttpDriver::new().start(port).await.err().unwrap().to_string();
     assert!(taken.contains("is in use by another program"), "{taken}");
-    gateway.stop().await;
+    gateway.stop_now().await;
 
     let open = Config { host: "0.0.0.0".to_owned(), ..Config::default() };
     let refused = HttpDriver::with_config(open).start(0).await.err().unwrap().to_string();
     assert!(refused.contains("auth.insecure"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_selection_names_sockets_once_and_acts_on_all() {
+    let config = Config { namespaces: vec!["/".to_owned(), "/other".to_owned()], ..Config::default() };
+    let gateway = start(HttpDriver::with_config(config)).await;
+    let (first, mut to_first) = client(&gateway).await;
+    let (second, mut to_second) = client(&gateway).await;
+    let (third, mut to_third) = client(&gateway).await;
+    let elsewhere = SocketDriver::new(gateway.url()).namespace("/other").connect().await.unwrap();
+    let id = |socket: &idae_socket_client::Socket| socket.id().unwrap().to_string();
+    let ids = |selection: idae_socket::Selection<'_>| {
+        let mut ids: Vec<String> = selection.sockets().iter().map(Socket::id).collect();
+        ids.sort();
+        ids
+    };
+    let sorted = |mut ids: Vec<String>| {
+        ids.sort();
+        ids
+    };
+
+    assert_eq!(gateway.select().user(&id(&first)).user(&id(&second)).join("pair"), 2);
+    assert_eq!(gateway.select().user(&id(&second)).join("even"), 1);
+    let either = gateway.select().room("pair").room("even");
+    assert_eq!(ids(either.clone()), sorted(vec![id(&first), id(&second)]));
+    assert_eq!(ids(either.clone().except("even")), [id(&first)]);
+    assert_eq!(ids(gateway.select().everyone().except(&id(&third))), sorted(vec![id(&first), id(&second)]));
+    assert_eq!(ids(gateway.select().namespace("/other").everyone()), [id(&elsewhere)]);
+    assert_eq!(ids(gateway.select()), Vec::<String>::new(), "nobody was named");
+    let fetched = &gateway.select().room("even").sockets()[0];
+    assert_eq!((fetched.namespace(), fetched.rooms()), ("/", vec!["pair".to_owned(), "even".to_owned()]));
+    assert!(fetched.address().unwrap().is_loopback());
+
+    assert_eq!(either.clone().emit("once", &1).await.unwrap(), 2);
+    for events in [&mut to_first, &mut to_second] {
+        assert_eq!(next(events).await.0, "once");
+    }
+    gateway.select().room("pair").except("even").leave("pair");
+    assert_eq!(gateway.select().room("pair").volatile().emit("left", &1).await.unwrap(), 1);
+    assert_eq!(next(&mut to_second).await.0, "left");
+
+    gateway.select().room("pair").disconnect();
+    assert!(timeout(LONG, second.inactive()).await.is_ok());
+    gateway.select().user(&id(&third)).close();
+    assert!(timeout(LONG, third.inactive()).await.is_ok());
+    assert_eq!(gateway.to_all("rest", &1).await.unwrap(), 1);
+    assert_eq!(next(&mut to_first).await.0, "rest", "and nothing in between");
+    assert!(to_third.try_recv().is_err());
+    gateway.stop_now().await;
+}
+
+#[tokio::test]
+async fn a_broadcast_collects_answers() {
+    let gateway = start(HttpDriver::new()).await;
+    let answering = |answer: &'static str| {
+        SocketDriver::new(gateway.url())
+            .on_with_ack("who", move |_| Args::one(answer).unwrap_or_default())
+            .connect()
+    };
+    let (one, two) = (answering("one").await.unwrap(), answering("two").await.unwrap());
+    let all = gateway.select().everyone();
+    let answers = all.emit_with_ack("who", &Args::none(), LONG).await;
+    let mut items: Vec<&str> = answers.answers.iter().map(Args::items).collect();
+    items.sort_unstable();
+    assert_eq!((items, answers.missing), (vec![r#""one""#, r#""two""#], 0));
+
+    // One that does not answer leaves the answers of the others.
+    let silent = SocketDriver::new(gateway.url()).connect().await.unwrap();
+    let answers = all.emit_with_ack("who", &Args::none(), Duration::from_millis(300)).await;
+    assert_eq!((answers.answers.len(), answers.missing), (2, 1));
+    let answers = gateway.select().room("empty").emit_with_ack("who", &Args::none(), LONG).await;
+    assert_eq!((answers.answers.len(), answers.missing), (0, 0));
+    for socket in [one, two, silent] {
+        socket.close().await;
+    }
+    gateway.stop_now().await;
+}
+
+/// One request over a connection of its own, and the whole answer.
+async fn http(gateway: &Gateway, request: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(gateway.addresses()[0]).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn an_embedder_decides_who_may_open_a_session() {
+    let gateway = start(HttpDriver::new().on_opening(|opening| {
+        assert!(opening.address.is_loopback());
+        match opening.headers.get("x-invited") {
+            Some(_) => Ok(()),
+            None => Err(format!("{} is for invited guests", opening.uri.path())),
+        }
+    }))
+    .await;
+    let get = |transport: &str, headers: &str| {
+        format!(
+            "GET /socket.io/?EIO=4&transport={transport} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n"
+        )
+    };
+    let refused = http(&gateway, &get("polling", "")).await;
+    assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
+    assert!(refused.ends_with(r#"{"code":4,"message":"/socket.io/ is for invited guests"}"#), "{refused}");
+    assert!(http(&gateway, &get("polling", "x-invited: yes\r\n")).await.starts_with("HTTP/1.1 200 "));
+    let upgrade = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let refused = http(&gateway, upgrade).await;
+    assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
+    assert!(refused.ends_with("/socket.io/ is for invited guests"), "{refused}");
+    gateway.stop_now().await;
 }

@@ -1,4 +1,4 @@
-//! The side of the backends: publishing over HTTP.
+//! The side of the backends: publishing over HTTP, and what they are asked and told in return.
 //!
 //! Invariants
 //! * Whoever is refused learns the reason and a stable code; nothing is dropped silently.
@@ -6,7 +6,9 @@
 //! * Who may publish is decided before anything is told about event names.
 
 mod access;
+mod authorize;
 mod batch;
+mod forward;
 mod problem;
 mod submission;
 #[cfg(test)]
@@ -26,13 +28,17 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tracing::Instrument as _;
 
+pub(crate) use self::authorize::{Authorization, Authorizer};
+pub(crate) use self::forward::{ClientEvent, Forwarder, Unanswered};
 pub(crate) use self::problem::{Code, Problem};
 use self::submission::{Deliver, Submission};
 use crate::auth::{PublishKeys, Publisher};
 use crate::body::{self, BodyError};
+use crate::observe::{Metrics, OPEN_METRICS};
 use crate::publish::{Event, EventId, InFlight, Road};
-use crate::rules::{EventNames, NameRefused, Patterns};
+use crate::rules::{EventNames, NameRefused, Namespaces};
 
 /// The body of an answer. Boxed, because a stream of answers is not a piece of bytes.
 pub(crate) type ReplyBody = UnsyncBoxBody<Bytes, std::convert::Infallible>;
@@ -44,7 +50,7 @@ const DEPTH_MAX: usize = 512;
 pub(crate) struct Settings {
     pub(crate) keys: PublishKeys,
     pub(crate) events: EventNames,
-    pub(crate) namespaces: Patterns,
+    pub(crate) namespaces: Namespaces,
     pub(crate) body_bytes_max: usize,
     pub(crate) batch_items_max: usize,
     pub(crate) batch_bytes_max: usize,
@@ -58,18 +64,24 @@ pub(crate) struct Settings {
 /// The publish API.
 pub(crate) struct Backend {
     settings: Settings,
-    road: Road,
+    road: Arc<Road>,
+    metrics: Arc<Metrics>,
     is_draining: AtomicBool,
 }
 
 impl Backend {
-    pub(crate) fn new(settings: Settings, road: Road) -> Self {
-        Self { settings, road, is_draining: AtomicBool::new(false) }
+    pub(crate) fn new(settings: Settings, road: Arc<Road>, metrics: Arc<Metrics>) -> Self {
+        Self { settings, road, metrics, is_draining: AtomicBool::new(false) }
     }
 
     /// From now on nothing is published any more, and `/readyz` says so.
     pub(crate) fn drain(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// A limit was reached on the way here.
+    pub(crate) fn reached(&self, limit: &'static str) {
+        self.metrics.limit(limit);
     }
 
     /// A Socket.IO client that looks for its server in the wrong place.
@@ -95,18 +107,41 @@ impl Backend {
         peer: IpAddr,
     ) -> Response<ReplyBody> {
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let trace_id = trace_id(request.headers());
         let answer = match request.uri().path() {
             _ if is_for_sockets(&request) => Err(self.no_sockets_here()),
             "/" if is_read => Ok(welcome()),
             "/livez" if is_read => Ok(health(true)),
             "/readyz" if is_read => Ok(health(!self.is_draining.load(Ordering::Relaxed))),
+            "/metrics" if is_read => Ok(self.metrics()),
             "/v1/events" => self.batch(request, peer).await,
-            _ => self.event(request, peer).await.map(|reply| json_response(StatusCode::OK, reply)),
+            _ => match trace_id.clone() {
+                None => self.event(request, peer).await,
+                Some(trace_id) => {
+                    let span = tracing::info_span!("request", trace_id);
+                    self.event(request, peer).instrument(span).await
+                }
+            }
+            .map(|reply| json_response(StatusCode::OK, reply)),
         };
         answer.unwrap_or_else(|problem| {
-            tracing::info!(remote = %peer, code = problem.code(), status = problem.status(), detail = problem.detail(), "publish refused");
-            problem.into_response()
+            self.metrics.refused(problem.code());
+            match problem.code() {
+                "payload_too_large" => self.metrics.limit("body_bytes_max"),
+                "too_many_items" => self.metrics.limit("batch_items_max"),
+                _ => {}
+            }
+            tracing::info!(remote = %peer, code = problem.code(), status = problem.status(), detail = problem.detail(), trace_id, "publish refused");
+            problem.with_trace(trace_id).into_response()
         })
+    }
+
+    fn metrics(&self) -> Response<ReplyBody> {
+        let mut response = Response::new(
+            Full::from(self.metrics.text(&self.road.sample()).unwrap_or_default()).boxed_unsync(),
+        );
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
+        response
     }
 
     /// `POST /<event>`
@@ -262,6 +297,16 @@ fn depth(json: &str) -> usize {
         }
     }
     deepest
+}
+
+/// The id of the trace that a request belongs to (W3C Trace Context, `traceparent`).
+fn trace_id(headers: &HeaderMap) -> Option<String> {
+    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
+    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_hex =
+        |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_good = is_hex(version, 2) && is_hex(trace, 32) && is_hex(parent, 16) && is_hex(flags, 2);
+    (is_good && version != "ff" && trace.bytes().any(|byte| byte != b'0')).then(|| trace.to_ascii_lowercase())
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

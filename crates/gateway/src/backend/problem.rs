@@ -78,6 +78,7 @@ pub(crate) struct Problem {
     code: Code,
     detail: String,
     errors: Vec<FieldError>,
+    trace_id: Option<String>,
 }
 
 /// What is wrong with one part of the body.
@@ -92,7 +93,7 @@ pub(crate) struct FieldError {
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new() }
+        Self { code, detail: detail.into(), errors: Vec::new(), trace_id: None }
     }
 
     /// The first of several errors gives the problem its code.
@@ -101,7 +102,7 @@ impl Problem {
             Some(first) => (first.code, first.detail.clone()),
             None => (Code::InvalidValue, String::new()),
         };
-        Self { code, detail, errors }
+        Self { code, detail, errors, trace_id: None }
     }
 
     pub(crate) fn event_not_found(refused: &NameRefused) -> Self {
@@ -119,6 +120,11 @@ impl Problem {
             "the body may have {bytes_max} bytes (settings publish.body_bytes_max and publish.batch_bytes_max)"
         );
         Self::new(Code::PayloadTooLarge, detail)
+    }
+
+    /// Names the trace in which it happened.
+    pub(crate) fn with_trace(self, trace_id: Option<String>) -> Self {
+        Self { trace_id, ..self }
     }
 
     pub(crate) const fn code(&self) -> &'static str {
@@ -143,6 +149,8 @@ impl Problem {
             code: &'a str,
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             errors: &'a [FieldError],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            trace_id: Option<&'a str>,
         }
         let body = Body {
             r#type: format!("{CATALOGUE}{}", self.code()),
@@ -151,6 +159,7 @@ impl Problem {
             detail: &self.detail,
             code: self.code(),
             errors: &self.errors,
+            trace_id: self.trace_id.as_deref(),
         };
         // Strings and numbers alone: this cannot fail.
         serde_json::to_string(&body).unwrap_or_default()

@@ -191,7 +191,7 @@ impl<'a> Known<'a> {
             if namespace.len() > NAMESPACE_BYTES_MAX {
                 let detail = format!("a namespace has at most {NAMESPACE_BYTES_MAX} bytes");
                 errors.add("/namespace", Code::UnknownNamespace, detail);
-            } else if !settings.namespaces.matches(&namespace) {
+            } else if !settings.namespaces.exists(&namespace) {
                 let detail = match settings.namespaces.closest(&namespace) {
                     Some(closest) => {
                         format!("there is no namespace `{namespace}`; the closest one is `{closest}`")

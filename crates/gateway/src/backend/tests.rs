@@ -10,13 +10,13 @@ use super::problem::Code;
 use super::submission::{Deliver, FIELDS, ID_CHARS_MAX, Submission};
 use super::{Settings, json};
 use crate::auth::PublishKeys;
-use crate::rules::{EVENT_CHARS_MAX, EventNames, Patterns};
+use crate::rules::{EVENT_CHARS_MAX, EventNames, Namespaces, Patterns};
 
 fn settings() -> Settings {
     Settings {
         keys: PublishKeys::default(),
         events: EventNames::new(Patterns::parse(["*"]).unwrap(), ["/socket.io/".to_owned()]),
-        namespaces: Patterns::parse(["/", "/admin"]).unwrap(),
+        namespaces: Namespaces::parse(&["/".to_owned(), "/admin".to_owned()]).unwrap(),
         body_bytes_max: 1000,
         batch_items_max: 10,
         batch_bytes_max: 1000,

@@ -4,10 +4,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::Origin;
-use super::keys;
 use super::reading::Reading;
 use super::table::{self, SECTIONS};
 use super::value::Given;
+use super::{forward, keys};
 
 /// The file that is being read.
 pub(super) struct File<'a> {
@@ -48,6 +48,9 @@ fn read_table(reading: &mut Reading, file: &File<'_>, prefix: &str, table: &DeTa
             match value.get_ref() {
                 DeValue::Array(tables) if setting.key == "publish.keys" => {
                     keys::read(reading, file, &origin, tables);
+                }
+                DeValue::Array(tables) if setting.key == "forward" => {
+                    forward::read(reading, file, &origin, tables);
                 }
                 value => reading.set(setting, &given(value), origin),
             }

@@ -13,6 +13,7 @@
 mod environment;
 mod error;
 mod file;
+mod forward;
 mod keys;
 mod later;
 mod reading;
@@ -20,6 +21,7 @@ mod reference;
 mod secret;
 mod settings;
 mod table;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -30,10 +32,15 @@ use std::collections::BTreeMap;
 use std::io;
 
 pub use error::{ConfigError, ConfigErrors, Origin, Warning};
+pub use forward::Forward;
+pub(crate) use forward::webhook_key;
 pub use keys::PublishKey;
 pub use reference::reference;
 pub use secret::Secret;
-pub use settings::{Auth, Config, Deliver, Level, Log, LogFormat, Publish, Socket, Strategy, Transport};
+pub use settings::{
+    Algorithm, Auth, Config, Deliver, IntrospectionFormat, Level, Log, LogFormat, Mode, Publish, Recovery,
+    Rooms, Socket, Strategy, Transport,
+};
 
 use reading::Reading;
 use table::State;

@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::Config;
-use super::keys;
 use super::table::{COMMAND_VARIABLES, SECTIONS, Section, Setting, State};
 use super::value::{Kind, names_of};
+use super::{Config, forward, keys};
 
 /// An example that the tests resolve.
 pub(super) const EXAMPLE: &str = r#"port = 4000
@@ -19,6 +18,18 @@ name = "billing"
 key = "another-long-random-text"
 events = ["invoice:*"]
 rooms = ["tenant:*"]
+
+[auth]
+strategy = "jwt"
+jwt_secret = "a-secret-of-32-bytes-and-a-bit-more"
+
+[rooms]
+join = ["public:*", "tenant:{tenant}:*", "user:{sub}:*"]
+
+[[forward]]
+event = "chat:*"
+url = "http://127.0.0.1:3000/chat"
+secret = "whsec_c2VjcmV0LW9mLXRoZS13ZWJob29r"
 
 [socket]
 cors_origins = ["https://app.example.com"]
@@ -68,11 +79,14 @@ fn section_text(page: &mut String, section: &Section) {
     for setting in section.settings.iter().flat_map(|rows| rows.iter()) {
         line(page, &row(setting));
     }
-    if section.name == "publish" {
-        line(page, "\nThe keys of a `[[publish.keys]]` table:\n\n| Key | Meaning |\n|---|---|");
-        for (field, meaning) in keys::FIELDS {
-            line(page, &format!("| `{field}` | {meaning} |"));
-        }
+    let shape = match section.name {
+        "" => &forward::SHAPE,
+        "publish" => &keys::SHAPE,
+        _ => return,
+    };
+    line(page, &format!("\nThe keys of a `[[{}]]` table:\n\n| Key | Meaning |\n|---|---|", shape.key));
+    for (field, meaning) in shape.fields {
+        line(page, &format!("| `{field}` | {meaning} |"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The table of settings: one row per key, made from the same lines as the structs.
 
 use super::value::{Given, Kind};
-use super::{Auth, Config, Log, Publish, Socket, later};
+use super::{Auth, Config, Log, Publish, Recovery, Rooms, Socket, later};
 
 /// One row: everything that is known about a key.
 pub(super) struct Setting {
@@ -53,6 +53,7 @@ pub(super) const COMMAND_VARIABLES: &[(&str, &str)] = &[
     ("IDAE_SOCKET_CONFIG", "The path of the TOML file, as `--config`."),
     ("IDAE_SOCKET_URL", "The gateway that `publish` and `listen` speak to, as `--url`."),
     ("IDAE_SOCKET_TOKEN", "The token that `listen` shows, as `--token`."),
+    ("IDAE_SOCKET_BINARY", "Where the npm package finds this program."),
 ];
 
 /// Settings that belong together.
@@ -65,15 +66,11 @@ pub(super) struct Section {
 
 pub(super) const SECTIONS: &[Section] = &[
     Section { name: "", about: Config::ABOUT, settings: &[Config::SETTINGS, later::TOP] },
-    Section { name: "auth", about: Auth::ABOUT, settings: &[Auth::SETTINGS, later::AUTH] },
+    Section { name: "auth", about: Auth::ABOUT, settings: &[Auth::SETTINGS] },
     Section { name: "publish", about: Publish::ABOUT, settings: &[Publish::SETTINGS] },
-    Section { name: "rooms", about: &[" Who may join which room."], settings: &[later::ROOMS] },
+    Section { name: "rooms", about: Rooms::ABOUT, settings: &[Rooms::SETTINGS] },
     Section { name: "socket", about: Socket::ABOUT, settings: &[Socket::SETTINGS] },
-    Section {
-        name: "recovery",
-        about: &[" What a client that comes back gets."],
-        settings: &[later::RECOVERY],
-    },
+    Section { name: "recovery", about: Recovery::ABOUT, settings: &[Recovery::SETTINGS] },
     Section { name: "redis", about: &[" Several gateways as one."], settings: &[later::REDIS] },
     Section { name: "log", about: Log::ABOUT, settings: &[Log::SETTINGS] },
 ];

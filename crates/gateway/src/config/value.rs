@@ -1,6 +1,6 @@
 //! One value on its way from a source into its field: what was given, and what a field accepts.
 
-use super::{PublishKey, Secret};
+use super::{Forward, PublishKey, Secret};
 
 /// What a source holds for one key.
 #[derive(Clone)]
@@ -228,6 +228,24 @@ impl Value for Vec<PublishKey> {
     }
 }
 
+impl Value for Vec<Forward> {
+    const KIND: Kind = Kind::Tables;
+
+    /// Only the file has tables, and they are read with their lines.
+    fn read(_: &Given) -> Option<Self> {
+        None
+    }
+
+    fn show(&self) -> String {
+        let forward = |forward: &Forward| {
+            let secret = if forward.secret.is_some() { "secret ***" } else { "unsigned" };
+            format!("{} to {} ({secret}, {} ms)", forward.event, forward.url, forward.timeout_ms)
+        };
+        let forwards: Vec<_> = self.iter().map(forward).collect();
+        if forwards.is_empty() { "none".to_owned() } else { forwards.join("; ") }
+    }
+}
+
 impl<T: Value> Value for Option<T> {
     const KIND: Kind = T::KIND;
 
@@ -259,6 +277,9 @@ macro_rules! choice {
         impl $Type {
             const NAMES: &'static [&'static str] = &[$($name),*];
 
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$Variant),*];
+
             /// The name it has in the configuration.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$Variant => $name),* }
@@ -289,3 +310,23 @@ macro_rules! choice {
     };
 }
 pub(super) use choice;
+
+/// A list of such values.
+macro_rules! choices {
+    ($($Type:ident),*) => {$(
+        impl $crate::config::value::Value for Vec<$Type> {
+            const KIND: $crate::config::value::Kind = $crate::config::value::Kind::Choices($Type::NAMES);
+
+            fn read(given: &$crate::config::value::Given) -> Option<Self> {
+                let names = <Vec<String> as $crate::config::value::Value>::read(given)?;
+                names.iter().map(|name| $Type::named(name)).collect()
+            }
+
+            fn show(&self) -> String {
+                let names: Vec<_> = self.iter().map(|value| value.as_str()).collect();
+                format!("{names:?}")
+            }
+        }
+    )*};
+}
+pub(super) use choices;

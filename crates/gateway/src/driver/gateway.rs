@@ -5,23 +5,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use idae_socket_protocol::engineio::CloseReason;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::selection::Selection;
 use super::threads::Threads;
 use crate::config::Config;
 use crate::error::Error;
-use crate::hub::Target;
 use crate::listen::Router;
 use crate::places::Places;
-use crate::publish::Event;
 
 /// How long connections have to end by themselves when the gateway stops.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(3);
 
-/// A running gateway. Dropping it ends it at once; [`Gateway::stop`] says goodbye first.
+/// A running gateway. Dropping it ends it at once; [`Gateway::stop`] and [`Gateway::stop_now`] say goodbye first.
 #[must_use = "a gateway ends when it is dropped"]
 pub struct Gateway {
     config: Config,
@@ -76,7 +74,7 @@ impl Gateway {
         event: &str,
         payload: &P,
     ) -> Result<usize, Error> {
-        self.send(Target { rooms: vec![room.to_owned()], ..target() }, event, payload).await
+        self.select().room(room).emit(event, payload).await
     }
 
     /// Sends an event to every socket of a user, or to one socket by its id.
@@ -89,7 +87,7 @@ impl Gateway {
         event: &str,
         payload: &P,
     ) -> Result<usize, Error> {
-        self.send(Target { users: vec![user.to_owned()], ..target() }, event, payload).await
+        self.select().user(user).emit(event, payload).await
     }
 
     /// Sends an event to every socket.
@@ -97,19 +95,12 @@ impl Gateway {
     /// # Errors
     /// The event's name is not allowed, or the payload cannot be written as JSON.
     pub async fn to_all<P: Serialize + ?Sized>(&self, event: &str, payload: &P) -> Result<usize, Error> {
-        self.send(Target { everyone: true, ..target() }, event, payload).await
+        self.select().everyone().emit(event, payload).await
     }
 
-    async fn send<P: Serialize + ?Sized>(
-        &self,
-        target: Target,
-        name: &str,
-        payload: &P,
-    ) -> Result<usize, Error> {
-        self.router.backend.check_event(name).map_err(|refused| Error::Event(refused.to_string()))?;
-        let payload = serde_json::to_string(payload).map_err(Error::Payload)?;
-        let event = Event { name, argument: &[&payload], target, volatile: false, id: None };
-        Ok(self.router.backend.road().publish(event).await.map_or(0, |receipt| receipt.sockets))
+    /// Begins to name sockets: rooms, users, exceptions, another namespace.
+    pub fn select(&self) -> Selection<'_> {
+        Selection::new(&self.router)
     }
 
     /// Resolves when the gateway cannot accept connections any more, which is never in good health.
@@ -121,13 +112,23 @@ impl Gateway {
         }
     }
 
-    /// Stops: no new connections, requests in flight are finished, sockets are closed so that
-    /// clients come back to whoever listens then.
-    pub async fn stop(mut self) {
+    /// Stops: nothing new is taken on, requests in flight are finished, sockets are closed so that clients come
+    /// back to whoever listens then. They are told so one after the other, over `drain_s`.
+    pub async fn stop(self) {
+        let over = Duration::from_secs(self.config.drain_s);
+        self.end(over).await;
+    }
+
+    /// Stops as [`stop`](Self::stop) does, but tells all sockets at once.
+    pub async fn stop_now(self) {
+        self.end(Duration::ZERO).await;
+    }
+
+    async fn end(mut self, over: Duration) {
         // Still listening: who comes now is told, and told when to come back.
         self.router.backend.drain();
         self.stopping.send_replace(true);
-        self.router.sockets.close_all(CloseReason::ServerShutdown);
+        self.router.sockets.drain(over).await;
         // Whoever takes longer is cut off with the threads.
         let _ = tokio::time::timeout(LEAVE_TIME_MAX, self.connections.emptied()).await;
         for accepting in &self.accepting {
@@ -138,8 +139,4 @@ impl Gateway {
             let _ = tokio::task::spawn_blocking(move || threads.stop()).await;
         }
     }
-}
-
-fn target() -> Target {
-    Target { namespace: "/".to_owned(), ..Target::default() }
 }

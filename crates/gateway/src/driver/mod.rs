@@ -1,6 +1,7 @@
 //! The assembly: settings become parts, parts become a gateway that runs.
 
 mod gateway;
+mod selection;
 mod threads;
 
 use std::future::Future;
@@ -12,18 +13,22 @@ use idae_socket_protocol::socketio::{self, Args};
 use tokio::sync::watch;
 
 pub use self::gateway::Gateway;
+pub use self::selection::{Answers, Selection};
 use self::threads::Threads;
-use crate::auth::PublishKeys;
-use crate::backend::{self, Backend};
+use crate::auth::{self, Auth, Check, Identity, PublishKeys, Refusal};
+use crate::backend::{self, Authorizer, Backend, Forwarder};
 use crate::config::{Config, Deliver, Strategy, Transport};
 use crate::error::Error;
+use crate::history::{self, History};
 use crate::hub::{self, Hub};
 use crate::listen::{self, Router};
+use crate::observe::Metrics;
+use crate::outbound::Outbound;
 use crate::places::Places;
 use crate::publish::Road;
-use crate::rules::{EventNames, Origins, Patterns};
+use crate::rules::{EventNames, Namespaces, Origins, Patterns, Proxies, RoomRules, TemplateError};
 use crate::sockets::{
-    self, Application, Endpoint, Handlers, IntoAck, RawSocket, Socket, Sockets, Transports,
+    self, Application, Endpoint, Handlers, IntoAck, Opening, RawSocket, Socket, Sockets, Transports,
 };
 
 /// The server: an HTTP and Socket.IO gateway.
@@ -88,6 +93,17 @@ impl HttpDriver {
         self
     }
 
+    /// Is asked about every request that would open a session, before anything is kept for it. The text of
+    /// a refusal goes to the client, with Engine.IO code 4 and status 403 (400 for a WebSocket). It must
+    /// not block.
+    pub fn on_opening(
+        mut self,
+        handler: impl Fn(&Opening<'_>) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.handlers.opening = Some(Arc::new(handler));
+        self
+    }
+
     /// Is called when a client has joined a namespace, with the auth object it sent (JSON text,
     /// `{}` if none). What the handler emits arrives right after the connect packet. It must not block.
     pub fn on_connect(mut self, handler: impl Fn(Socket, &str) + Send + Sync + 'static) -> Self {
@@ -111,6 +127,33 @@ impl HttpDriver {
     ) -> Self {
         self.raw.push((path.to_owned(), Arc::new(handler)));
         self
+    }
+
+    /// Checks the configuration and the keys, as [`start`](Self::start) does, without listening.
+    ///
+    /// # Errors
+    /// The gateway would not start.
+    pub fn check(&self) -> Result<(), Error> {
+        self.config.validate()?;
+        Access::new(&self.config, &Outbound::new().map_err(Error::Auth)?).map(|_| ())
+    }
+
+    /// What a token would get its bearer when it connects, or why it would be refused. Asks whom the
+    /// configuration says: the key set's address, the introspection endpoint.
+    ///
+    /// # Errors
+    /// The gateway would not start.
+    pub async fn judge(&self, token: &str) -> Result<Result<Judgement, Refusal>, Error> {
+        self.config.validate()?;
+        let Access { auth, rooms, .. } = Access::new(&self.config, &Outbound::new().map_err(Error::Auth)?)?;
+        let verdict = match auth.check(auth::presented(None, Some(token))) {
+            Check::Done(verdict) => verdict,
+            Check::Pending(checking) => checking.await,
+        };
+        Ok(verdict.map(|identity| {
+            let rooms = rooms.filled(&|claim| identity.claim(claim));
+            Judgement { identity, rooms }
+        }))
     }
 
     /// Listens on a port of the configured host until the process ends.
@@ -140,6 +183,8 @@ impl HttpDriver {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = Threads::start(cores.min(hub::SHARDS_MAX)).map_err(Error::Thread)?;
         let parts = Parts::assemble(&config, handlers, raw, &threads)?;
+        let auth = Arc::clone(&parts.auth);
+        threads.handles[0].spawn(async move { auth.warm_up().await });
         let (stopping, stopped) = watch::channel(false);
         for (shard, thread) in threads.handles.iter().enumerate() {
             let (hub, sockets) = (Arc::clone(&parts.hub), Arc::clone(&parts.router.sockets));
@@ -174,6 +219,7 @@ fn listen_error(config: &Config, source: std::io::Error) -> Error {
 struct Parts {
     hub: Arc<Hub>,
     router: Arc<Router>,
+    auth: Arc<Auth>,
 }
 
 impl Parts {
@@ -184,6 +230,8 @@ impl Parts {
         threads: &Threads,
     ) -> Result<Self, Error> {
         let (publish, socket) = (&config.publish, &config.socket);
+        let metrics = Arc::new(Metrics::new());
+        let outbound = Outbound::new().map_err(Error::Auth)?;
         let hub = Arc::new(Hub::new(
             threads.handles.len(),
             hub::Limits {
@@ -191,7 +239,23 @@ impl Parts {
                 backlog_bytes_max: publish.queue_bytes_max / threads.handles.len(),
                 rooms_max: socket.rooms_max,
             },
+            Arc::<Metrics>::clone(&metrics),
         ));
+        let history = Arc::new(History::new(history::Settings {
+            window: Duration::from_secs(config.recovery.window_s),
+            notice_time: Duration::from_millis(socket.ping_interval_ms + socket.ping_timeout_ms),
+            bytes_max: config.recovery.bytes_max,
+            away_max: socket.connections_max,
+        }));
+        let road = Arc::new(Road::new(
+            Arc::clone(&hub),
+            Arc::clone(&history),
+            Duration::from_secs(publish.idempotency_window_s),
+            publish.idempotency_ids_max,
+            Arc::clone(&metrics),
+        ));
+        let Access { auth, rooms, namespaces } = Access::new(config, &outbound)?;
+        let auth = Arc::new(auth);
         let endpoints = endpoints(config, raw);
         let paths: Vec<String> = endpoints.iter().map(|endpoint| endpoint.path.clone()).collect();
         let events = || Ok::<_, Error>(EventNames::new(Patterns::parse(&config.events)?, paths.clone()));
@@ -199,7 +263,7 @@ impl Parts {
             backend::Settings {
                 keys: PublishKeys::new(&publish.every_key())?,
                 events: events()?,
-                namespaces: Patterns::parse(&config.namespaces)?,
+                namespaces: namespaces.clone(),
                 body_bytes_max: publish.body_bytes_max,
                 batch_items_max: publish.batch_items_max,
                 batch_bytes_max: publish.batch_bytes_max,
@@ -207,11 +271,8 @@ impl Parts {
                 delivers_payload: publish.deliver == Deliver::Payload,
                 sender_redact: publish.sender_redact.clone(),
             },
-            Road::new(
-                Arc::clone(&hub),
-                Duration::from_secs(publish.idempotency_window_s),
-                publish.idempotency_ids_max,
-            ),
+            Arc::clone(&road),
+            Arc::clone(&metrics),
         );
         let settings = sockets::Settings {
             transports: Transports {
@@ -220,6 +281,8 @@ impl Parts {
             },
             sessions: Places::new(socket.connections_max, socket.connections_per_address_max),
             connect_timeout: Duration::from_millis(socket.connect_timeout_ms),
+            event_interval: Duration::from_secs(1)
+                / u32::try_from(socket.events_per_s_max).unwrap_or(u32::MAX),
             connection: socketio::Limits {
                 namespaces_max: socket.namespaces_max,
                 auth_bytes_max: socket.auth_bytes_max,
@@ -227,14 +290,70 @@ impl Parts {
             },
             room_bytes_max: socket.room_bytes_max,
             pending_acks_max: socket.pending_acks_max,
-            namespaces: Patterns::parse(&config.namespaces)?,
+            namespaces,
+            rooms,
             events: events()?,
-            origins: Origins::new(socket.cors_origins.as_deref(), config.auth.strategy != Strategy::None),
+            origins: Origins::new(socket.cors_origins.as_deref(), auth.is_on()),
+            // Checked with the configuration.
+            proxies: Proxies::parse(&config.trusted_proxies).unwrap_or_default(),
+            cookie: socket.cookie.clone(),
         };
-        let sockets = Sockets::new(settings, Arc::clone(&hub), endpoints, handlers, &threads.handles);
+        let parts = sockets::Parts {
+            hub: Arc::clone(&hub),
+            road,
+            history,
+            auth: Arc::clone(&auth),
+            authorizer: authorizer(config, &outbound),
+            forwarder: Forwarder::new(&config.forward, &outbound)?,
+            metrics,
+        };
+        let sockets = Sockets::new(settings, parts, endpoints, handlers, &threads.handles);
         let router = Arc::new(Router { backend: Arc::new(backend), sockets: Arc::new(sockets) });
-        Ok(Self { hub, router })
+        Ok(Self { hub, router, auth })
     }
+}
+
+/// The backend's word on rooms, if it is to be asked. Without authentication every room is open.
+fn authorizer(config: &Config, outbound: &Outbound) -> Option<Authorizer> {
+    let rooms = &config.rooms;
+    let url = rooms.authorize_url.as_ref().filter(|_| config.auth.strategy != Strategy::None)?;
+    let time_max = Duration::from_millis(rooms.authorize_timeout_ms);
+    Some(Authorizer::new(url, time_max, Duration::from_secs(rooms.authorize_cache_s), outbound))
+}
+
+/// Who gets in, and where to.
+struct Access {
+    auth: Auth,
+    rooms: RoomRules,
+    namespaces: Namespaces,
+}
+
+impl Access {
+    fn new(config: &Config, outbound: &Outbound) -> Result<Self, Error> {
+        let template = |error: TemplateError| Error::Auth(error.to_string());
+        let rooms = match config.auth.strategy {
+            Strategy::None => RoomRules::Open,
+            Strategy::Jwt | Strategy::Introspection => {
+                RoomRules::parse(&config.rooms.join).map_err(template)?
+            }
+        };
+        let namespaces = Namespaces::parse(&config.namespaces).map_err(template)?;
+        let mut claims: Vec<String> = rooms.claims().chain(namespaces.claims()).map(str::to_owned).collect();
+        claims.sort();
+        claims.dedup();
+        let auth = Auth::new(&config.auth, claims, outbound).map_err(Error::Auth)?;
+        Ok(Self { auth, rooms, namespaces })
+    }
+}
+
+/// What a token would get its bearer.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Judgement {
+    /// Who the bearer is.
+    pub identity: Arc<Identity>,
+    /// The patterns of the rooms that the bearer may join, besides those of its roles.
+    pub rooms: Vec<String>,
 }
 
 fn endpoints(config: &Config, raw: Vec<(String, sockets::RawHandler)>) -> Vec<Endpoint> {

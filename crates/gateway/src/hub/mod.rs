@@ -10,8 +10,11 @@
 //! * No lock is held across a fan-out or an await.
 //! * A socket is in a room if and only if the room is in the socket's list.
 //! * A target with several addresses reaches a socket at most once.
-//! * All sockets of a shard see events in the order in which [`Hub::deliver`] was called.
+//! * All sockets of a shard see events in the order in which [`Hub::enqueue`] was called.
+//! * A socket gets an event if and only if it was in the target when the event was fanned out in its shard; the
+//!   positions in its [`Stay`] say which events that were.
 
+mod event;
 mod outbox;
 mod shard;
 mod sweep;
@@ -21,15 +24,18 @@ mod target;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use std::time::Instant;
 
 use idae_socket_protocol::Sid;
-use idae_socket_protocol::websocket::Frame;
 
+pub(crate) use event::{Event, Shape};
 pub(crate) use outbox::{Outbox, Standing, Status};
 use shard::{Dispatch, Shard};
 pub(crate) use sweep::sweep;
-pub(crate) use tables::Entry;
-pub(crate) use target::Target;
+pub(crate) use tables::{Entry, Stay, Visit};
+pub(crate) use target::{Address, Target};
 
 /// Most shards: the number is a byte of every id.
 pub(crate) const SHARDS_MAX: usize = 256;
@@ -45,10 +51,17 @@ pub(crate) struct Limits {
     pub(crate) rooms_max: usize,
 }
 
+/// Hears how long deliveries take.
+pub(crate) trait Watch: Send + Sync {
+    /// An event that was taken up then has been written to so many sockets, as far as the kernel takes it.
+    fn delivered(&self, sockets: usize, since: Instant);
+}
+
 /// All sockets of the gateway.
 pub(crate) struct Hub {
     shards: Box<[Shard]>,
     limits: Limits,
+    watch: Arc<dyn Watch>,
 }
 
 /// Names a socket in the hub for as long as it is there.
@@ -81,8 +94,8 @@ pub(crate) struct TooManyRooms;
 
 impl Hub {
     /// A hub with `shards` shards, [`SHARDS_MAX`] at most.
-    pub(crate) fn new(shards: usize, limits: Limits) -> Self {
-        Self { shards: (0..shards.clamp(1, SHARDS_MAX)).map(|_| Shard::default()).collect(), limits }
+    pub(crate) fn new(shards: usize, limits: Limits, watch: Arc<dyn Watch>) -> Self {
+        Self { shards: (0..shards.clamp(1, SHARDS_MAX)).map(|_| Shard::default()).collect(), limits, watch }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -96,9 +109,33 @@ impl Hub {
         SocketKey { shard: shard as u8, index, life }
     }
 
-    /// Takes a socket out of the hub and of all its rooms.
-    pub(crate) fn leave(&self, socket: SocketKey) {
-        self.shard(socket).tables.lock().leave(socket.index, socket.life);
+    /// The position of the last event that was fanned out in the shard of a socket.
+    pub(crate) fn position(&self, sid: &Sid) -> u64 {
+        self.shards[shard_of(sid) % self.shards.len()].tables.lock().position()
+    }
+
+    /// Brings a socket back to where it was. `catch_up` queues what it still has to get before anything else:
+    /// every event up to the position it is told. Events behind that follow by themselves.
+    pub(crate) fn come_back(&self, entry: Entry, stay: &Stay, catch_up: impl FnOnce(u64)) -> SocketKey {
+        let shard = shard_of(&entry.sid) % self.shards.len();
+        let (index, life) = self.shards[shard].tables.lock().come_back(entry, stay, catch_up);
+        SocketKey { shard: shard as u8, index, life }
+    }
+
+    /// Takes a socket out of the hub and of all its rooms. Returns where it was, if it was here.
+    pub(crate) fn leave(&self, socket: SocketKey) -> Option<Stay> {
+        self.shard(socket).tables.lock().leave(socket.index, socket.life)
+    }
+
+    /// How many sockets and rooms there are; a room counts once for each shard and namespace with a member.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let counts = self.shards.iter().map(|shard| shard.tables.lock().counts());
+        counts.fold((0, 0), |(sockets, rooms), (more, others)| (sockets + more, rooms + others))
+    }
+
+    /// Bytes that wait to be swept.
+    pub(crate) fn backlog(&self) -> usize {
+        self.shards.iter().map(|shard| shard.backlog.load(Ordering::Relaxed).max(0) as usize).sum()
     }
 
     /// Puts a socket into rooms: all of them or, past the limit, none.
@@ -111,22 +148,35 @@ impl Hub {
         self.shard(socket).tables.lock().part(socket.index, socket.life, rooms);
     }
 
+    /// Gives a socket to another user, or to nobody.
+    pub(crate) fn set_user(&self, socket: SocketKey, user: Option<&str>) {
+        self.shard(socket).tables.lock().set_user(socket.index, socket.life, user);
+    }
+
     /// The rooms of a socket, in the order in which it joined them.
     pub(crate) fn rooms(&self, socket: SocketKey) -> Vec<String> {
         self.shard(socket).tables.lock().rooms(socket.index, socket.life)
     }
 
-    /// Queues a frame on every socket of the target. A volatile frame passes over sockets that
-    /// cannot take it now.
-    pub(crate) fn deliver(&self, target: Target, frame: Frame, volatile: bool) -> Delivery {
-        let dispatch = Arc::new(Dispatch::new(target, frame, volatile, self.shards.len()));
+    /// The ids of the sockets of a target.
+    pub(crate) fn sids(&self, target: &Target) -> Vec<Sid> {
+        self.shards.iter().flat_map(|shard| shard.tables.lock().sids(target)).collect()
+    }
+
+    /// Takes an event up. Events are seen in the order of these calls; [`run`](Self::run) fans them out.
+    pub(crate) fn enqueue(&self, event: Arc<Event>, at: Instant) -> Delivery {
+        let dispatch = Arc::new(Dispatch::new(event, at, self.shards.len()));
         for shard in &self.shards {
             shard.enqueue(&dispatch);
         }
-        for shard in &self.shards {
-            shard.run(&self.limits);
-        }
         Delivery(dispatch)
+    }
+
+    /// Queues events on the sockets they are for.
+    pub(crate) fn run(&self) {
+        for shard in &self.shards {
+            shard.run(&self.limits, &*self.watch);
+        }
     }
 
     /// Resolves when less waits to be swept than the limit: the answer to a publisher is how it is

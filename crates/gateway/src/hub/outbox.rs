@@ -15,7 +15,11 @@ use tokio::sync::futures::Notified;
 const FRAMES_PER_WRITE: usize = 64;
 
 /// Packets in the answer to one poll. python-engineio refuses a payload with more of them.
-const PACKETS_PER_POLL_MAX: usize = 16;
+const PACKETS_PER_POLL_MAX: u16 = 16;
+
+/// Packets in the answer to one poll of a client that can be recovered, which is one that takes as many as come.
+/// What it missed should arrive in one piece with the packet that ends it.
+const PACKETS_PER_POLL_RECOVERED: u16 = u16::MAX;
 
 /// What a waiting frame costs besides its bytes: its place in the queue and its allocation. Without
 /// it a thousand tiny frames would count for nothing.
@@ -35,11 +39,15 @@ struct Queue {
     frames: VecDeque<Frame>,
     /// What all frames that wait cost.
     bytes: usize,
+    /// What of these bytes the history holds too: replayed events cost no memory and do not make a client slow.
+    replayed: usize,
     /// How much of the first frame the kernel has taken.
     written: usize,
     /// Bytes put here by a fan-out that the sweep has not come by for yet.
     unswept: usize,
     way: Way,
+    /// Packets in the answer to one poll.
+    packets_per_poll: u16,
     /// In the shard's list of sockets to be swept.
     dirty: bool,
     standing: Standing,
@@ -95,13 +103,22 @@ impl Outbox {
         Self::new(Way::Stream { stream, is_full: false })
     }
 
+    /// One that takes nothing.
+    pub(crate) fn closed() -> Arc<Self> {
+        let outbox = Self::polling();
+        outbox.abandon();
+        outbox
+    }
+
     fn new(way: Way) -> Arc<Self> {
         let queue = Queue {
             frames: VecDeque::new(),
             bytes: 0,
+            replayed: 0,
             written: 0,
             unswept: 0,
             way,
+            packets_per_poll: PACKETS_PER_POLL_MAX,
             dirty: false,
             standing: Standing::Open,
         };
@@ -129,6 +146,20 @@ impl Outbox {
             self.changed.notify_one();
         }
         pushed
+    }
+
+    /// Queues events that the history keeps anyway, however many they are.
+    pub(crate) fn replay(&self, frames: impl IntoIterator<Item = Frame>) {
+        let mut queue = self.queue.lock();
+        queue.packets_per_poll = PACKETS_PER_POLL_RECOVERED;
+        for frame in frames {
+            if queue.standing != Standing::Open {
+                return;
+            }
+            queue.bytes += cost(&frame);
+            queue.replayed += cost(&frame);
+            queue.frames.push_back(frame);
+        }
     }
 
     /// Sends what waits, as far as the kernel takes it, or tells the pending poll.
@@ -190,10 +221,11 @@ impl Outbox {
         // The last packet of a session that ends comes alone: the stock client handles the end of
         // its transport before the packets that came with it.
         let is_ending = queue.standing == Standing::Shut && queue.frames.len() > 1;
-        let count = (queue.frames.len() - usize::from(is_ending)).min(PACKETS_PER_POLL_MAX);
+        let count = (queue.frames.len() - usize::from(is_ending)).min(queue.packets_per_poll.into());
         let frames: Vec<Frame> = queue.frames.drain(..count).collect();
         let capacity = frames.iter().map(cost).sum();
         queue.bytes -= capacity;
+        queue.replayed = queue.replayed.saturating_sub(capacity);
         drop(queue);
         if frames.is_empty() {
             return None;
@@ -289,7 +321,7 @@ impl Queue {
         if self.standing != Standing::Open {
             return Pushed::Dropped;
         }
-        if self.bytes + cost(&frame) > bytes_max {
+        if self.bytes - self.replayed + cost(&frame) > bytes_max {
             self.give_up(Standing::Overflowed);
             return Pushed::Dropped;
         }
@@ -303,7 +335,7 @@ impl Queue {
     fn is_ready(&self, frame: &Frame, bytes_max: usize) -> bool {
         match self.way {
             Way::Poll { is_waited_for } => is_waited_for && self.frames.is_empty(),
-            Way::Stream { is_full, .. } => !is_full && self.bytes + cost(frame) <= bytes_max,
+            Way::Stream { is_full, .. } => !is_full && self.bytes - self.replayed + cost(frame) <= bytes_max,
         }
     }
 
@@ -345,7 +377,10 @@ impl Queue {
                 }
                 stream.try_write_vectored(&slices[..count])?
             };
+            let before = self.bytes;
             advance(&mut self.frames, &mut self.written, &mut self.bytes, taken);
+            // They stand in front, so they leave first.
+            self.replayed = self.replayed.saturating_sub(before - self.bytes);
         }
         // A queue that was long once must not stay large for the life of the socket.
         if self.frames.capacity() > 8 {
@@ -358,6 +393,7 @@ impl Queue {
         self.standing = standing;
         self.frames = VecDeque::new();
         self.bytes = 0;
+        self.replayed = 0;
         self.written = 0;
     }
 }

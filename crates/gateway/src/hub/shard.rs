@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use std::time::Instant;
 
-use idae_socket_protocol::websocket::Frame;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::outbox::{Outbox, Pushed};
-use super::tables::Tables;
-use super::{Limits, Target};
+use super::tables::{Receiver, Tables};
+use super::{Event, Limits, Watch};
 
 /// Up to this many sockets are written to at once, in the publisher's turn; more are swept.
 ///
@@ -21,7 +21,7 @@ const DIRECT_MAX: usize = 32;
 pub(super) struct Shard {
     pub(super) tables: Mutex<Tables>,
     turn: Mutex<Turn>,
-    pub(super) dirty: Mutex<Vec<Arc<Outbox>>>,
+    pub(super) unswept: Mutex<Unswept>,
     /// Wakes the sweep.
     pub(super) swept: Notify,
     /// Bytes that wait for the sweep. Below zero for a moment when it is faster than the fan-out
@@ -29,6 +29,15 @@ pub(super) struct Shard {
     pub(super) backlog: AtomicIsize,
     /// Wakes publishers that wait for the backlog to shrink.
     pub(super) drained: Notify,
+}
+
+/// What the sweep has to do.
+#[derive(Default)]
+pub(super) struct Unswept {
+    /// Those with something to write, each once.
+    pub(super) outboxes: Vec<Arc<Outbox>>,
+    /// The events that wait in them: for how many sockets, and since when.
+    pub(super) events: Vec<(usize, Instant)>,
 }
 
 /// Events fanned out in one go. Then the shard's own thread goes on, after everybody else on it had a
@@ -42,25 +51,24 @@ struct Turn {
     waiting: VecDeque<Arc<Dispatch>>,
     taken: bool,
     /// Kept from one turn to the next, because a big room needs a big list.
-    outboxes: Vec<Arc<Outbox>>,
+    receivers: Vec<Receiver>,
 }
 
 /// One event on its way through all shards.
 pub(super) struct Dispatch {
-    target: Target,
-    frame: Frame,
-    volatile: bool,
+    event: Arc<Event>,
+    /// When it was taken up.
+    at: Instant,
     sockets: AtomicUsize,
     shards_left: AtomicUsize,
     finished: Notify,
 }
 
 impl Dispatch {
-    pub(super) fn new(target: Target, frame: Frame, volatile: bool, shards: usize) -> Self {
+    pub(super) fn new(event: Arc<Event>, at: Instant, shards: usize) -> Self {
         Self {
-            target,
-            frame,
-            volatile,
+            event,
+            at,
             sockets: AtomicUsize::new(0),
             shards_left: AtomicUsize::new(shards),
             finished: Notify::new(),
@@ -87,14 +95,14 @@ impl Shard {
     }
 
     /// Fans out whatever waits, unless another thread is at it already.
-    pub(super) fn run(&self, limits: &Limits) {
-        let mut outboxes = {
+    pub(super) fn run(&self, limits: &Limits, watch: &dyn Watch) {
+        let mut receivers = {
             let mut turn = self.turn.lock();
             if turn.taken || turn.waiting.is_empty() {
                 return;
             }
             turn.taken = true;
-            std::mem::take(&mut turn.outboxes)
+            std::mem::take(&mut turn.receivers)
         };
         for done in 0.. {
             let dispatch = {
@@ -107,12 +115,12 @@ impl Shard {
                             self.swept.notify_one();
                         }
                         turn.taken = false;
-                        turn.outboxes = outboxes;
+                        turn.receivers = receivers;
                         return;
                     }
                 }
             };
-            let sockets = self.fan_out(&dispatch, &mut outboxes, limits);
+            let sockets = self.fan_out(&dispatch, &mut receivers, limits, watch);
             dispatch.sockets.fetch_add(sockets, Ordering::Relaxed);
             if dispatch.shards_left.fetch_sub(1, Ordering::AcqRel) == 1 {
                 dispatch.finished.notify_one();
@@ -120,28 +128,44 @@ impl Shard {
         }
     }
 
-    fn fan_out(&self, dispatch: &Dispatch, outboxes: &mut Vec<Arc<Outbox>>, limits: &Limits) -> usize {
-        self.tables.lock().collect(&dispatch.target, outboxes);
-        let (frame, volatile, bytes_max) = (&dispatch.frame, dispatch.volatile, limits.outbox_bytes_max);
-        if outboxes.len() <= DIRECT_MAX {
-            let sent = |outbox: Arc<Outbox>| outbox.send(frame, volatile, bytes_max) != Pushed::Dropped;
-            return outboxes.drain(..).map(sent).filter(|sent| *sent).count();
+    fn fan_out(
+        &self,
+        dispatch: &Dispatch,
+        receivers: &mut Vec<Receiver>,
+        limits: &Limits,
+        watch: &dyn Watch,
+    ) -> usize {
+        let event = &*dispatch.event;
+        self.tables.lock().collect(event, receivers);
+        let bytes_max = limits.outbox_bytes_max;
+        if receivers.len() <= DIRECT_MAX {
+            let sent = |Receiver { outbox, shape }: Receiver| {
+                outbox.send(event.frame(shape), event.volatile, bytes_max) != Pushed::Dropped
+            };
+            let sockets = receivers.drain(..).map(sent).filter(|sent| *sent).count();
+            if sockets > 0 {
+                watch.delivered(sockets, dispatch.at);
+            }
+            return sockets;
         }
         let mut dirty = Vec::new();
-        let mut sockets = 0;
-        for outbox in outboxes.drain(..) {
-            match outbox.put(frame, volatile, bytes_max) {
-                Pushed::Taken => sockets += 1,
-                Pushed::TakenDirty => {
-                    sockets += 1;
-                    dirty.push(outbox);
-                }
-                Pushed::Dropped => {}
+        let (mut sockets, mut bytes) = (0, 0);
+        for Receiver { outbox, shape } in receivers.drain(..) {
+            let frame = event.frame(shape);
+            match outbox.put(frame, event.volatile, bytes_max) {
+                Pushed::Taken => {}
+                Pushed::TakenDirty => dirty.push(outbox),
+                Pushed::Dropped => continue,
             }
+            sockets += 1;
+            bytes += frame.len();
         }
-        self.backlog.fetch_add((sockets * frame.len()) as isize, Ordering::Relaxed);
-        if !dirty.is_empty() {
-            self.dirty.lock().append(&mut dirty);
+        self.backlog.fetch_add(bytes as isize, Ordering::Relaxed);
+        if sockets > 0 {
+            let mut unswept = self.unswept.lock();
+            unswept.outboxes.append(&mut dirty);
+            unswept.events.push((sockets, dispatch.at));
+            drop(unswept);
             self.swept.notify_one();
         }
         sockets

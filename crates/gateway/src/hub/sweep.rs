@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::Hub;
+use super::shard::Unswept;
 
 /// Sockets written to before everybody else on the thread gets a turn: about half a millisecond.
 const SOCKETS_PER_TURN: usize = 64;
@@ -16,16 +17,19 @@ pub(crate) async fn sweep(hub: &Hub, shard: usize) {
     loop {
         shard.swept.notified().await;
         // What publishers have left, to give their threads back.
-        shard.run(&hub.limits);
+        shard.run(&hub.limits, &*hub.watch);
         tokio::task::yield_now().await;
-        let dirty = std::mem::take(&mut *shard.dirty.lock());
-        for turn in dirty.chunks(SOCKETS_PER_TURN) {
+        let Unswept { outboxes, events } = std::mem::take(&mut *shard.unswept.lock());
+        for turn in outboxes.chunks(SOCKETS_PER_TURN) {
             let bytes: usize = turn.iter().map(|outbox| outbox.sweep()).sum();
             let before = shard.backlog.fetch_sub(bytes as isize, Ordering::Relaxed);
             if before > hub.limits.backlog_bytes_max as isize {
                 shard.drained.notify_waiters();
             }
             tokio::task::yield_now().await;
+        }
+        for (sockets, at) in events {
+            hub.watch.delivered(sockets, at);
         }
     }
 }

@@ -9,7 +9,7 @@ use hashbrown::{HashMap, HashSet};
 use idae_socket_protocol::Sid;
 use slab::Slab;
 
-use super::{Outbox, Target, TooManyRooms};
+use super::{Event, Outbox, Shape, Target, TooManyRooms};
 
 /// What a socket brings into the hub.
 pub(crate) struct Entry {
@@ -18,7 +18,31 @@ pub(crate) struct Entry {
     /// The user whose events it gets. An address of its own, not a room.
     pub(crate) user: Option<String>,
     pub(crate) outbox: Arc<Outbox>,
+    /// How it wants its events.
+    pub(crate) shape: Shape,
 }
+
+/// What a socket leaves behind, and what it brings along when it comes back.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stay {
+    /// The position of the last event before it came.
+    pub(crate) since: u64,
+    /// The rooms it is in, and some that it has left.
+    pub(crate) visits: Vec<Visit>,
+}
+
+/// A socket's time in a room: it was there for the events behind `since`, up to `until`.
+#[derive(Debug, Clone)]
+pub(crate) struct Visit {
+    pub(crate) room: String,
+    pub(crate) since: u64,
+    /// `None`: it is still there.
+    pub(crate) until: Option<u64>,
+}
+
+/// Rooms that a socket has left and is remembered for. Only what is in flight to it when its connection is lost
+/// is decided by them, so a few are enough.
+const LEFT_ROOMS_MAX: usize = 32;
 
 #[derive(Default)]
 pub(super) struct Tables {
@@ -28,6 +52,8 @@ pub(super) struct Tables {
     namespaces: HashMap<Box<str>, Namespace>,
     lives: u64,
     marks: Marks,
+    /// The position of the last event that was fanned out here.
+    position: u64,
 }
 
 struct Socket {
@@ -35,12 +61,17 @@ struct Socket {
     life: u64,
     namespace: Box<str>,
     memberships: Vec<Membership>,
+    /// Boxed, because most sockets leave no room.
+    #[allow(clippy::box_collection, reason = "eight bytes for all sockets instead of twenty-four")]
+    left: Option<Box<Vec<Visit>>>,
 }
 
 #[derive(Clone, Copy)]
 struct Membership {
     group: u32,
     position: u32,
+    /// The position of the last event that it was too late for.
+    since: u64,
 }
 
 #[derive(Default)]
@@ -69,34 +100,76 @@ enum Space {
 struct Member {
     socket: u32,
     /// Here too, so that a fan-out reads one list and not ten thousand sockets.
+    shape: Shape,
     outbox: Arc<Outbox>,
+}
+
+/// A socket that an event is for.
+pub(super) struct Receiver {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) shape: Shape,
 }
 
 impl Tables {
     pub(super) fn enter(&mut self, entry: Entry) -> (u32, u64) {
-        let Entry { sid, namespace, user, outbox } = entry;
-        self.lives += 1;
-        let life = self.lives;
-        let socket = Socket { sid, life, namespace: namespace.into(), memberships: Vec::new() };
-        let index = self.sockets.insert(socket) as u32;
-        self.by_sid.insert(sid, index);
-        self.add(index, Space::Everyone, "", &outbox);
-        if let Some(user) = user {
-            self.add(index, Space::User, &user, &outbox);
+        self.enter_since(entry, self.position)
+    }
+
+    /// A socket comes back to where it was. What it still has to get before anything else it gets from
+    /// `catch_up`, which learns the position of the last event that was fanned out without it.
+    pub(super) fn come_back(&mut self, entry: Entry, stay: &Stay, catch_up: impl FnOnce(u64)) -> (u32, u64) {
+        catch_up(self.position);
+        let (outbox, shape) = (Arc::clone(&entry.outbox), entry.shape);
+        let (index, life) = self.enter_since(entry, stay.since);
+        for Visit { room, since, .. } in stay.visits.iter().filter(|visit| visit.until.is_none()) {
+            self.add(index, Space::Room, room, Receiver { outbox: Arc::clone(&outbox), shape }, *since);
+        }
+        let left: Vec<Visit> = stay.visits.iter().filter(|visit| visit.until.is_some()).cloned().collect();
+        if !left.is_empty() {
+            self.sockets[index as usize].left = Some(Box::new(left));
         }
         (index, life)
     }
 
-    pub(super) fn leave(&mut self, index: u32, life: u64) {
-        if self.socket(index, life).is_none() {
-            return;
+    fn enter_since(&mut self, entry: Entry, since: u64) -> (u32, u64) {
+        let Entry { sid, namespace, user, outbox, shape } = entry;
+        self.lives += 1;
+        let life = self.lives;
+        let socket = Socket { sid, life, namespace: namespace.into(), memberships: Vec::new(), left: None };
+        let index = self.sockets.insert(socket) as u32;
+        self.by_sid.insert(sid, index);
+        self.add(index, Space::Everyone, "", Receiver { outbox: Arc::clone(&outbox), shape }, since);
+        if let Some(user) = user {
+            self.add(index, Space::User, &user, Receiver { outbox, shape }, since);
         }
+        (index, life)
+    }
+
+    /// Takes a socket out. Returns where it was, if it was here.
+    pub(super) fn leave(&mut self, index: u32, life: u64) -> Option<Stay> {
+        self.socket(index, life)?;
         let socket = self.sockets.remove(index as usize);
-        self.by_sid.remove(&socket.sid);
+        // Another socket of this id may have come in between.
+        if self.by_sid.get(&socket.sid) == Some(&index) {
+            self.by_sid.remove(&socket.sid);
+        }
+        let mut stay = Stay { since: 0, visits: socket.left.map(|left| *left).unwrap_or_default() };
+        for membership in &socket.memberships {
+            let group = &self.groups[membership.group as usize];
+            match group.space {
+                Space::Everyone => stay.since = membership.since,
+                Space::Room => {
+                    let (room, since) = (group.name.to_string(), membership.since);
+                    stay.visits.push(Visit { room, since, until: None });
+                }
+                Space::User => {}
+            }
+        }
         // The namespace's own group goes last, because the namespace goes with it.
         for membership in socket.memberships.iter().rev() {
             self.remove_member(&socket.namespace, *membership);
         }
+        Some(stay)
     }
 
     pub(super) fn join<R: AsRef<str>>(
@@ -119,9 +192,11 @@ impl Tables {
         if self.rooms_of(socket).count() + wanted.len() > rooms_max {
             return Err(TooManyRooms);
         }
-        let Some(outbox) = self.outbox(socket) else { return Ok(()) };
+        let Some(receiver) = self.receiver(socket) else { return Ok(()) };
+        let since = self.position;
         for room in wanted {
-            self.add(index, Space::Room, room, &outbox);
+            let receiver = Receiver { outbox: Arc::clone(&receiver.outbox), shape: receiver.shape };
+            self.add(index, Space::Room, room, receiver, since);
         }
         Ok(())
     }
@@ -133,8 +208,39 @@ impl Tables {
         let memberships = &mut self.sockets[index as usize].memberships;
         let parted: Vec<Membership> =
             memberships.extract_if(.., |membership| left.contains(&membership.group)).collect();
+        let visits: Vec<Visit> = parted
+            .iter()
+            .map(|membership| Visit {
+                room: self.groups[membership.group as usize].name.to_string(),
+                since: membership.since,
+                until: Some(self.position),
+            })
+            .collect();
         for membership in parted {
             self.remove_member(&namespace, membership);
+        }
+        if self.position > 0 && !visits.is_empty() {
+            let left = self.sockets[index as usize].left.get_or_insert_default();
+            left.extend(visits);
+            let too_many = left.len().saturating_sub(LEFT_ROOMS_MAX);
+            left.drain(..too_many);
+        }
+    }
+
+    /// Gives the socket to another user, or to nobody.
+    pub(super) fn set_user(&mut self, index: u32, life: u64, user: Option<&str>) {
+        let Some(socket) = self.socket(index, life) else { return };
+        let Some(receiver) = self.receiver(socket) else { return };
+        let namespace = socket.namespace.clone();
+        let groups = &self.groups;
+        let is_user = |membership: &mut Membership| groups[membership.group as usize].space == Space::User;
+        let memberships = &mut self.sockets[index as usize].memberships;
+        let former: Vec<Membership> = memberships.extract_if(.., is_user).collect();
+        for membership in former {
+            self.remove_member(&namespace, membership);
+        }
+        if let Some(user) = user {
+            self.add(index, Space::User, user, receiver, self.position);
         }
     }
 
@@ -143,8 +249,24 @@ impl Tables {
         self.rooms_of(socket).map(str::to_owned).collect()
     }
 
-    /// Appends the outbox of every socket of the target, each once.
-    pub(super) fn collect(&mut self, target: &Target, into: &mut Vec<Arc<Outbox>>) {
+    /// Appends every socket that an event is for, each once. From here on the event counts as fanned out:
+    /// who comes later was too late for it.
+    pub(super) fn collect(&mut self, event: &Event, into: &mut Vec<Receiver>) {
+        self.position = self.position.max(event.position);
+        self.visit(&event.target, |member| {
+            into.push(Receiver { outbox: Arc::clone(&member.outbox), shape: member.shape });
+        });
+    }
+
+    /// The ids of the sockets of the target.
+    pub(super) fn sids(&mut self, target: &Target) -> Vec<Sid> {
+        let mut indexes = Vec::new();
+        self.visit(target, |member| indexes.push(member.socket));
+        indexes.into_iter().map(|index| self.sockets[index as usize].sid).collect()
+    }
+
+    /// Calls `each` for every socket of the target, once.
+    fn visit(&mut self, target: &Target, mut each: impl FnMut(&Member)) {
         let Some(namespace) = self.namespaces.get(target.namespace.as_str()) else { return };
         let groups = &self.groups;
         let rooms = target.rooms.iter().filter_map(|room| namespace.rooms.get(room.as_str()));
@@ -174,15 +296,24 @@ impl Tables {
         for group in &mut sources {
             for member in &groups[*group as usize].members {
                 if self.marks.mark(member.socket) {
-                    into.push(Arc::clone(&member.outbox));
+                    each(member);
                 }
             }
         }
         for (socket, position) in singles {
             if self.marks.mark(socket) {
-                into.push(Arc::clone(&everybody[position as usize].outbox));
+                each(&everybody[position as usize]);
             }
         }
+    }
+
+    pub(super) const fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// How many sockets and rooms there are.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.sockets.len(), self.namespaces.values().map(|namespace| namespace.rooms.len()).sum())
     }
 
     #[cfg(test)]
@@ -197,11 +328,11 @@ impl Tables {
         self.sockets.get(index as usize).filter(|socket| socket.life == life)
     }
 
-    /// The socket's outbox, which the group of its namespace holds.
-    fn outbox(&self, socket: &Socket) -> Option<Arc<Outbox>> {
+    /// The way to a socket, which the group of its namespace holds.
+    fn receiver(&self, socket: &Socket) -> Option<Receiver> {
         let membership = socket.memberships.first()?;
         let member = &self.groups.get(membership.group as usize)?.members[membership.position as usize];
-        Some(Arc::clone(&member.outbox))
+        Some(Receiver { outbox: Arc::clone(&member.outbox), shape: member.shape })
     }
 
     fn rooms_of<'a>(&'a self, socket: &'a Socket) -> impl Iterator<Item = &'a str> {
@@ -218,12 +349,13 @@ impl Tables {
         socket.memberships.iter().map(|membership| membership.group).collect()
     }
 
-    fn add(&mut self, index: u32, space: Space, name: &str, outbox: &Arc<Outbox>) {
+    fn add(&mut self, index: u32, space: Space, name: &str, receiver: Receiver, since: u64) {
         let group = self.group(index, space, name);
         let members = &mut self.groups[group as usize].members;
         let position = members.len() as u32;
-        members.push(Member { socket: index, outbox: Arc::clone(outbox) });
-        self.sockets[index as usize].memberships.push(Membership { group, position });
+        let Receiver { outbox, shape } = receiver;
+        members.push(Member { socket: index, shape, outbox });
+        self.sockets[index as usize].memberships.push(Membership { group, position, since });
     }
 
     /// The group of an address, made if this is its first member.
@@ -255,7 +387,7 @@ impl Tables {
 
     /// Takes one member out of a group; the last member of the list moves to its place.
     fn remove_member(&mut self, namespace: &str, membership: Membership) {
-        let Membership { group: group_index, position } = membership;
+        let Membership { group: group_index, position, .. } = membership;
         let group = &mut self.groups[group_index as usize];
         group.members.swap_remove(position as usize);
         if let Some(moved) = group.members.get(position as usize) {

@@ -2,15 +2,34 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use idae_socket_protocol::websocket::Frame;
 use proptest::prelude::*;
 
-use super::{Entry, Hub, Limits, Outbox, SocketKey, Target, TooManyRooms, new_sid};
+use super::{
+    Delivery, Entry, Event, Hub, Limits, Outbox, Shape, SocketKey, Target, TooManyRooms, Watch, new_sid,
+};
 
 const LIMITS: Limits = Limits { outbox_bytes_max: 1 << 20, backlog_bytes_max: 1 << 20, rooms_max: 4 };
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 const NAMESPACES: [&str; 2] = ["/", "/admin"];
+
+struct Nobody;
+
+impl Watch for Nobody {
+    fn delivered(&self, _sockets: usize, _since: Instant) {}
+}
+
+fn hub(shards: usize, limits: Limits) -> Hub {
+    Hub::new(shards, limits, Arc::new(Nobody))
+}
+
+fn deliver(hub: &Hub, target: Target, frame: Frame) -> Delivery {
+    let delivery = hub.enqueue(Arc::new(Event::plain(target, false, 0, frame)), Instant::now());
+    hub.run();
+    delivery
+}
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -104,7 +123,7 @@ fn target(wanted: &Wanted, clients: &[Client]) -> Target {
 
 fn run(steps: &[Step]) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let hub = Hub::new(3, LIMITS);
+    let hub = hub(3, LIMITS);
     let mut clients: Vec<Client> = Vec::new();
     for (number, step) in steps.iter().enumerate() {
         match step {
@@ -116,6 +135,7 @@ fn run(steps: &[Step]) {
                     namespace: namespace.to_owned(),
                     user: user.map(str::to_owned),
                     outbox: Arc::clone(&outbox),
+                    shape: Shape::Plain,
                 });
                 let rooms = BTreeSet::new();
                 clients.push(Client {
@@ -157,7 +177,7 @@ fn run(steps: &[Step]) {
             }
             Step::Deliver(wanted) => {
                 let frame = Frame::text(&format!("4{number}"));
-                let delivery = hub.deliver(target(wanted, &clients), frame, false);
+                let delivery = deliver(&hub, target(wanted, &clients), frame);
                 let sockets = runtime.block_on(delivery.sockets());
                 let meant =
                     clients.iter().enumerate().filter(|(number, client)| client.is_meant(*number, wanted));
@@ -197,10 +217,15 @@ proptest! {
 
 #[test]
 fn a_key_of_a_former_life_does_nothing() {
-    let hub = Hub::new(1, LIMITS);
+    let hub = hub(1, LIMITS);
     let enter = || {
-        let entry =
-            Entry { sid: new_sid(0), namespace: "/".to_owned(), user: None, outbox: Outbox::polling() };
+        let entry = Entry {
+            sid: new_sid(0),
+            namespace: "/".to_owned(),
+            user: None,
+            outbox: Outbox::polling(),
+            shape: Shape::Plain,
+        };
         hub.enter(entry)
     };
     let first = enter();
@@ -215,13 +240,19 @@ fn a_key_of_a_former_life_does_nothing() {
 
 #[test]
 fn a_slow_consumer_loses_its_queue_and_is_told_apart() {
-    let hub = Hub::new(1, Limits { outbox_bytes_max: 200, ..LIMITS });
+    let hub = hub(1, Limits { outbox_bytes_max: 200, ..LIMITS });
     let outbox = Outbox::polling();
-    hub.enter(Entry { sid: new_sid(0), namespace: "/".to_owned(), user: None, outbox: Arc::clone(&outbox) });
+    hub.enter(Entry {
+        sid: new_sid(0),
+        namespace: "/".to_owned(),
+        user: None,
+        outbox: Arc::clone(&outbox),
+        shape: Shape::Plain,
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let deliver = || {
         let target = Target { namespace: "/".to_owned(), everyone: true, ..Target::default() };
-        runtime.block_on(hub.deliver(target, Frame::text(&"x".repeat(60)), false).sockets())
+        runtime.block_on(deliver(&hub, target, Frame::text(&"x".repeat(60))).sockets())
     };
     assert_eq!(deliver(), 1);
     assert_eq!(deliver(), 0, "the second does not fit any more");

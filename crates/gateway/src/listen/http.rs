@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::backend::{Backend, ReplyBody};
 use crate::places::Permit;
+use crate::rules::Proxies;
 use crate::sockets::{Answer, Sockets, Upgrade};
 
 /// How long the head of a request may take, the time between two requests included.
@@ -40,6 +41,11 @@ pub(crate) struct Router {
 type Responding = Pin<Box<dyn Future<Output = Result<Response<ReplyBody>, Infallible>> + Send>>;
 
 impl Router {
+    /// The proxies that are believed.
+    pub(super) fn proxies(&self) -> &Proxies {
+        &self.sockets.settings.proxies
+    }
+
     async fn route(
         &self,
         request: Request<Incoming>,
@@ -47,6 +53,7 @@ impl Router {
         shard: usize,
         upgrade: &Mutex<Option<Upgrade>>,
     ) -> Response<ReplyBody> {
+        let peer = self.proxies().client(peer, request.headers());
         let Some(endpoint) = self.sockets.endpoint(request.uri().path()) else {
             return self.backend.handle(request, peer).await;
         };

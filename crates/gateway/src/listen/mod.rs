@@ -119,10 +119,16 @@ pub(crate) async fn accept(
             }
         };
         let address = peer.ip().to_canonical();
-        let permit = match places.admit(address) {
+        // A proxy's connections are those of all its clients.
+        let counted = Some(address).filter(|address| !router.proxies().contain(*address));
+        let permit = match places.admit(counted) {
             Ok(permit) => permit,
             Err(full) => {
                 tracing::warn!(remote = %address, reason = %full, "connection refused");
+                router.backend.reached(match full {
+                    Full::Gateway => "connections_max",
+                    Full::Address => "connections_per_address_max",
+                });
                 tell(full, &stream);
                 continue;
             }

@@ -1,12 +1,18 @@
-//! What a publisher or a socket may do: which event names and namespaces there are, and whose web
-//! pages may connect.
+//! What a publisher or a socket may do: which event names there are, who may enter which namespace and
+//! room, whose web pages may connect, and whose word is believed about where a request comes from.
 
 mod events;
 mod origins;
 mod pattern;
+mod proxies;
+mod rooms;
+mod template;
 
 #[cfg(test)]
 pub(crate) use events::EVENT_CHARS_MAX;
 pub(crate) use events::{EventNames, NameRefused};
 pub(crate) use origins::{Cors, Origins};
 pub use pattern::{PATTERN_BYTES_MAX, Pattern, PatternError, Patterns};
+pub(crate) use proxies::Proxies;
+pub(crate) use rooms::{Namespaces, RoomRules};
+pub(crate) use template::{Template, TemplateError};

@@ -52,6 +52,49 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), pieces })
     }
 
+    /// The same pattern with every literal text taken apart by `split`: what it returns stands for
+    /// itself, whatever characters it has. `None` if there is nothing to stand in for a part.
+    pub(super) fn map_literals(&self, mut split: impl FnMut(&str) -> Option<Vec<Filled>>) -> Option<Self> {
+        let mut filled = Self { text: String::new(), pieces: Vec::new() };
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(text) => {
+                    for part in split(text)? {
+                        match part {
+                            Filled::Text(text) => {
+                                filled.text.push_str(&text);
+                                literal(&mut filled.pieces, &text);
+                            }
+                            Filled::Anything => {
+                                filled.text.push('*');
+                                if filled.pieces.last() != Some(&Piece::Anything) {
+                                    filled.pieces.push(Piece::Anything);
+                                }
+                            }
+                        }
+                    }
+                }
+                Piece::Segment => {
+                    filled.text.push_str(":segment");
+                    filled.pieces.push(Piece::Segment);
+                }
+                Piece::Anything => {
+                    filled.text.push('*');
+                    filled.pieces.push(Piece::Anything);
+                }
+            }
+        }
+        Some(filled)
+    }
+
+    /// The literal parts, in their order.
+    pub(super) fn literals(&self) -> impl Iterator<Item = &str> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Literal(text) => Some(text.as_str()),
+            Piece::Segment | Piece::Anything => None,
+        })
+    }
+
     /// Whether the pattern covers the whole of `text`.
     pub fn matches(&self, text: &str) -> bool {
         let (pieces, text) = (self.pieces.as_slice(), text.as_bytes());
@@ -121,12 +164,7 @@ impl Patterns {
     /// The pattern whose writing is the nearest to `text`, for "did you mean". A bare `*` is
     /// never named.
     pub fn closest(&self, text: &str) -> Option<&str> {
-        let likeness = |pattern: &Pattern| strsim::normalized_damerau_levenshtein(text, &pattern.text);
-        self.0
-            .iter()
-            .filter(|pattern| pattern.pieces != [Piece::Anything])
-            .max_by(|left, right| likeness(left).total_cmp(&likeness(right)))
-            .map(Pattern::as_str)
+        closest(text, self.0.iter().map(Pattern::as_str))
     }
 
     /// The patterns in their order.
@@ -138,6 +176,14 @@ impl Patterns {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// The candidate whose writing is the nearest to `text`, but never a bare `*`.
+pub(super) fn closest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = |candidate: &str| strsim::normalized_damerau_levenshtein(text, candidate);
+    candidates
+        .filter(|candidate| *candidate != "*")
+        .max_by(|left, right| likeness(left).total_cmp(&likeness(right)))
 }
 
 /// Why a text is no pattern.
@@ -158,6 +204,12 @@ pub enum PatternError {
         /// The segment, with its colon.
         segment: String,
     },
+}
+
+/// What takes the place of a part of a literal text.
+pub(super) enum Filled {
+    Text(String),
+    Anything,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

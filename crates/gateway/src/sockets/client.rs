@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use idae_socket_protocol::Sid;
@@ -12,21 +12,37 @@ use idae_socket_protocol::websocket::Frame;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::recovery::Recovered;
 use super::{Session, Sockets, control, now};
 use crate::auth::Identity;
-use crate::hub::{SocketKey, TooManyRooms};
+use crate::history::Doubt;
+use crate::hub::{Shape, SocketKey, Target, TooManyRooms};
+use crate::publish::Memory;
 
 /// What is known of a client before it says anything.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Handshake {
     address: IpAddr,
     /// Binary messages go out as base64 text.
     pub(super) text_only: bool,
+    /// Its library remembers offsets, unless the client says otherwise.
+    pub(super) is_known_for_recovery: bool,
+    /// The `Authorization` header, if anybody is going to look at it. Not for logs.
+    authorization: Option<Box<str>>,
 }
 
 impl Handshake {
-    pub(super) const fn new(address: IpAddr, text_only: bool) -> Self {
-        Self { address, text_only }
+    pub(super) fn new(
+        address: IpAddr,
+        text_only: bool,
+        is_known_for_recovery: bool,
+        authorization: Option<&str>,
+    ) -> Self {
+        Self { address, text_only, is_known_for_recovery, authorization: authorization.map(Box::from) }
+    }
+
+    pub(super) fn authorization(&self) -> Option<&str> {
+        self.authorization.as_deref()
     }
 
     /// The address of the peer that opened the session.
@@ -35,38 +51,114 @@ impl Handshake {
     }
 }
 
+/// The turns of a client's requests to a backend.
+#[derive(Default)]
+pub(super) struct Turns {
+    /// Changes of its rooms.
+    pub(super) rooms: tokio::sync::Mutex<()>,
+    /// Its events.
+    pub(super) forwards: tokio::sync::Mutex<()>,
+}
+
 /// One client in one namespace.
 pub(crate) struct Client {
     pub(super) sid: Sid,
     pub(super) namespace: Box<str>,
     pub(super) key: SocketKey,
-    pub(super) identity: Identity,
+    /// How it gets its events; with offsets it may come back after a loss.
+    pub(super) shape: Shape,
+    /// Boxed, because most have never been away.
+    recovered: Option<Box<Recovered>>,
+    login: Mutex<Login>,
     pub(super) acks: Acks,
     /// It is out of the namespace, whoever wanted that.
     is_gone: AtomicBool,
     /// Handlers of an embedder that run for this client.
     pub(super) running: AtomicUsize,
+    /// Boxed, because only somebody who has to wait for a backend needs them.
+    turns: Mutex<Option<Arc<Turns>>>,
     session: Weak<Session>,
 }
 
 impl Client {
     pub(super) fn new(
         session: &Arc<Session>,
-        sid: Sid,
         namespace: &str,
-        key: SocketKey,
-        identity: Identity,
+        admitted: control::Admitted,
+        login: Login,
     ) -> Self {
+        let control::Admitted { sid, key, shape, recovered } = admitted;
         Self {
             sid,
             namespace: namespace.into(),
             key,
-            identity,
+            shape,
+            recovered,
+            login: Mutex::new(login),
             acks: Acks::default(),
             is_gone: AtomicBool::new(false),
             running: AtomicUsize::new(0),
+            turns: Mutex::new(None),
             session: Arc::downgrade(session),
         }
+    }
+
+    /// Who it is now.
+    pub(super) fn identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.login.lock().identity)
+    }
+
+    /// From now on it is somebody else, or the same for longer.
+    pub(super) fn log_in(&self, login: Login) {
+        *self.login.lock() = login;
+    }
+
+    /// When its token has to be looked at.
+    pub(super) fn token_moment(&self) -> Option<Instant> {
+        self.login.lock().next.map(|(at, _)| at)
+    }
+
+    /// What its token needs now, if anything; told once.
+    pub(super) fn token_due(&self, now: Instant) -> Option<TokenDue> {
+        let mut login = self.login.lock();
+        let (_, due) = login.next.filter(|(at, _)| *at <= now)?;
+        login.next = match due {
+            TokenDue::Warning => login.ends.map(|ends| (ends, TokenDue::Expiry)),
+            TokenDue::Expiry => None,
+        };
+        Some(due)
+    }
+
+    /// What has to wait for a backend is done one after the other.
+    pub(super) fn turns(&self) -> Arc<Turns> {
+        Arc::clone(self.turns.lock().get_or_insert_default())
+    }
+
+    /// It has sent something, so it knows that it is in.
+    pub(super) fn heard(&self) {
+        if let Some(recovered) = &self.recovered {
+            recovered.heard();
+        }
+    }
+
+    /// Whether it only gets rid of what it has of an earlier return.
+    pub(super) fn is_flush(&self) -> bool {
+        self.recovered.as_ref().is_some_and(|recovered| recovered.is_flush())
+    }
+
+    /// The position of its last return, if nothing has shown that it got what lies behind that.
+    pub(super) fn unproven(&self, now: Instant) -> Option<u64> {
+        self.recovered.as_ref().and_then(|recovered| recovered.unproven(now))
+    }
+
+    /// What it may be missing if its connection is lost now.
+    pub(super) fn doubt(&self, history: &Memory, now: Instant) -> Doubt {
+        let inherited = self.recovered.as_ref().and_then(|recovered| recovered.doubt(now));
+        inherited.unwrap_or_else(|| history.doubt(now))
+    }
+
+    pub(super) fn session(&self) -> Option<Arc<Session>> {
+        self.session.upgrade()
     }
 
     /// The client is out of the namespace: nobody answers any more, and nothing is sent.
@@ -85,6 +177,41 @@ impl Client {
             push(&session, sockets, text, args);
             session.outbox.flush();
         }
+    }
+}
+
+/// How long before its end a client is told that its token ends.
+const TOKEN_WARNING_TIME: Duration = Duration::from_secs(30);
+
+/// Who a client is, and until when.
+pub(super) struct Login {
+    identity: Arc<Identity>,
+    /// When its token ends.
+    ends: Option<Instant>,
+    /// The next thing to do about its token.
+    next: Option<(Instant, TokenDue)>,
+}
+
+/// What a token needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenDue {
+    /// Its client has to be told that it ends soon.
+    Warning,
+    /// It has ended.
+    Expiry,
+}
+
+impl Login {
+    /// `unix_now` and `now` are the same moment, on two clocks.
+    pub(super) fn new(identity: Arc<Identity>, unix_now: u64, now: Instant) -> Self {
+        // A hundred years are for ever, and less than what an instant can hold.
+        const FOR_EVER_S: u64 = 100 * 365 * 86_400;
+        let left =
+            identity.valid_until().map(|end| end.saturating_sub(unix_now)).filter(|left| *left < FOR_EVER_S);
+        let ends = left.map(|left| now + Duration::from_secs(left));
+        // If it is too late for the whole time, the client is told at once.
+        let next = ends.map(|ends| (ends.checked_sub(TOKEN_WARNING_TIME).unwrap_or(now), TokenDue::Warning));
+        Self { identity, ends, next }
     }
 }
 
@@ -188,9 +315,9 @@ impl Socket {
         &self.client.namespace
     }
 
-    /// Who the socket belongs to.
-    pub fn identity(&self) -> &Identity {
-        &self.client.identity
+    /// Who the socket belongs to at this moment: a client may show a new token.
+    pub fn identity(&self) -> Arc<Identity> {
+        self.client.identity()
     }
 
     /// The peer's address, or `None` once it is gone.
@@ -214,9 +341,26 @@ impl Socket {
         self.sockets.hub.part(self.client.key, &[room]);
     }
 
-    /// Sends an event to this client alone.
+    /// Whether the client came back after a loss, with its rooms and what it had missed.
+    pub fn is_recovered(&self) -> bool {
+        self.client.recovered.is_some()
+    }
+
+    /// Sends an event to this client alone. One that can come back after a loss gets it then, unless it has
+    /// binary arguments.
     pub fn emit(&self, event: &str, args: &Args<'_>) {
         if self.client.is_gone() {
+            return;
+        }
+        if self.client.shape == Shape::WithOffset && args.attachments().is_empty() && !args.is_empty() {
+            let target = Target {
+                namespace: self.client.namespace.to_string(),
+                users: vec![self.id()],
+                ..Target::default()
+            };
+            let name = serde_json::to_string(event).unwrap_or_default();
+            let name = name.trim_start_matches('"').strip_suffix('"').unwrap_or_default();
+            drop(self.sockets.road.deliver(name, &[args.items()], target, false));
             return;
         }
         let text = socketio::event(&self.client.namespace, None, event, args);
@@ -257,7 +401,7 @@ impl Socket {
     /// Takes the client out of the namespace; it sees `io server disconnect` and stays away.
     pub fn disconnect(&self) {
         let Some(session) = self.client.session.upgrade() else { return };
-        let Some(client) = session.kick(&self.client.namespace, now()) else { return };
+        let Some(client) = session.kick(&self.sockets, &self.client.namespace, now()) else { return };
         control::left(&self.sockets, &client, "server namespace disconnect");
         client.send(&self.sockets, &socketio::disconnect(&client.namespace), &Args::none());
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, ORIGIN,
-    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, ORIGIN,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, SET_COOKIE, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use idae_socket_protocol::engineio::{self, Refusal, Transport};
@@ -16,7 +16,7 @@ use idae_socket_protocol::websocket::handshake;
 
 use super::client::Handshake;
 use super::websocket::Upgrade;
-use super::{Endpoint, Session, Sockets, browser, now, polling};
+use super::{Endpoint, Session, Sockets, browser, now, polling, recovery};
 use crate::hub::Outbox;
 use crate::rules::Cors;
 
@@ -26,6 +26,21 @@ pub(crate) enum Answer {
     /// Sends the response, takes the connection out of HTTP and hands it over.
     Upgrade(Response<Full<Bytes>>, Upgrade),
 }
+
+/// A request that would open a session, as [`HttpDriver::on_opening`](crate::HttpDriver::on_opening) sees it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Opening<'a> {
+    /// Where it comes from.
+    pub address: IpAddr,
+    /// The path and the query.
+    pub uri: &'a Uri,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+}
+
+/// An embedder's word on who may open a session; the text of a refusal goes to the client.
+pub(crate) type Admission = Arc<dyn Fn(&Opening<'_>) -> Result<(), String> + Send + Sync>;
 
 /// A refusal with the text that goes with it, if that is not the standard one.
 struct Refused {
@@ -110,10 +125,19 @@ impl Sockets {
             Some(session) => Ok(Answer::Reply(self.poll(&session, http).await?)),
             None if http.method() != Method::GET => Err(Refusal::BadHandshakeMethod.into()),
             None if over_websocket != is_upgrade => Err(Refusal::BadRequest.into()),
-            None if !request.version_4 => Err(Refusal::UnsupportedVersion.into()),
             None => {
                 let refused = |message| Refused { refusal: Refusal::Forbidden, message: Some(message) };
-                let handshake = Handshake::new(peer, request.text_only);
+                if let Some(admission) = &self.handlers.opening {
+                    let opening = Opening { address: peer, uri: http.uri(), headers: http.headers() };
+                    admission(&opening).map_err(refused)?;
+                }
+                if !request.version_4 {
+                    return Err(Refusal::UnsupportedVersion.into());
+                }
+                let authorization = http.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+                let authorization = authorization.filter(|_| self.auth.is_on());
+                let is_known = recovery::is_known_for_recovery(http.headers());
+                let handshake = Handshake::new(peer, request.text_only, is_known, authorization);
                 if is_upgrade {
                     let response = switch_protocols(&http)?;
                     let (endpoint, place) = (Arc::clone(endpoint), self.admit(peer).map_err(refused)?);
@@ -124,13 +148,22 @@ impl Sockets {
                 let session =
                     self.open(endpoint, shard, Transport::Polling, Outbox::polling(), handshake, place);
                 let body = session.outbox.take_payload().unwrap_or_default();
-                Ok(Answer::Reply(payload(body, http.headers())))
+                let mut response = payload(body, http.headers());
+                if let Some(name) = &self.settings.cookie
+                    && let Ok(cookie) = HeaderValue::try_from(format!(
+                        "{name}={}; Path=/; HttpOnly; SameSite=Lax",
+                        session.sid
+                    ))
+                {
+                    response.headers_mut().insert(SET_COOKIE, cookie);
+                }
+                Ok(Answer::Reply(response))
             }
         }
     }
 
     /// The session of an id, brought up to the present: what timed out does not exist any more.
-    fn session_for(&self, endpoint: &Arc<Endpoint>, sid: &str) -> Option<Arc<Session>> {
+    fn session_for(self: &Arc<Self>, endpoint: &Arc<Endpoint>, sid: &str) -> Option<Arc<Session>> {
         let session = self.find(sid).filter(|session| Arc::ptr_eq(&session.endpoint, endpoint))?;
         session.tick(self, now());
         self.find(sid)

@@ -61,6 +61,9 @@ fn forget_if_done(sockets: &Sockets, session: &Session) {
     }
 }
 
+/// The longest that a client which sends too fast waits for the answer to a POST. The rest it waits the next time.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
 async fn wait(session: &Session) -> Option<Vec<u8>> {
     let mut has_waited = false;
     loop {
@@ -110,6 +113,7 @@ pub(super) async fn post(
         Ok(body) => body,
         Err(BodyError::TooLarge) => {
             request.is_answered = true;
+            sockets.metrics.limit("payload_bytes_max");
             return Ok(Posted::Refused(StatusCode::PAYLOAD_TOO_LARGE));
         }
         Err(BodyError::TooSlow) => {
@@ -121,6 +125,12 @@ pub(super) async fn post(
     request.is_answered = true;
     let taken = take(sockets, session, &body);
     session.outbox.flush();
+    // Who sends too fast waits for its answer.
+    if taken.is_ok()
+        && let Some(pause) = session.pause(sockets, now())
+    {
+        tokio::time::sleep(pause.min(PAUSE_MAX)).await;
+    }
     Ok(match taken {
         Ok(()) | Err(CloseReason::TransportClose) => Posted::Taken,
         Err(_) => Posted::Refused(StatusCode::BAD_REQUEST),

@@ -1,7 +1,7 @@
 //! One Engine.IO session and the Socket.IO connection on top of it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use idae_socket_protocol::Sid;
 use idae_socket_protocol::engineio::{
@@ -12,10 +12,29 @@ use idae_socket_protocol::websocket::Frame;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::client::{Client, Handshake};
-use super::{Application, Endpoint, RawSocket, Sockets, control};
+use super::client::{Client, Handshake, TokenDue};
+use super::{Application, Endpoint, RawSocket, Sockets, control, now};
 use crate::hub::{Outbox, Standing};
 use crate::places::Permit;
+
+/// A connection that has left all its namespaces may live on for so many times `socket.connect_timeout_ms`.
+const NAMESPACELESS_FACTOR: u32 = 10;
+
+/// How far a client may be ahead of its pace: a second's events at once.
+const PACE_BURST: Duration = Duration::from_secs(1);
+
+/// How fast a client sends, as the time at which it would be back at its allowed pace.
+struct Pace(Instant);
+
+impl Pace {
+    fn count(&mut self, interval: Duration, now: Instant) {
+        self.0 = self.0.max(now) + interval;
+    }
+
+    fn ahead(&self, now: Instant) -> Duration {
+        self.0.saturating_duration_since(now)
+    }
+}
 
 pub(crate) struct Session {
     /// The secret by which requests find the session.
@@ -24,6 +43,8 @@ pub(crate) struct Session {
     pub(super) handshake: Handshake,
     pub(crate) outbox: Arc<Outbox>,
     state: Mutex<State>,
+    /// Held while the clients of a session that has ended leave the hub.
+    leaving: Mutex<()>,
     _place: Permit,
 }
 
@@ -32,8 +53,9 @@ struct State {
     connection: Connection,
     /// The Socket.IO sockets, one per namespace joined.
     clients: Vec<Arc<Client>>,
-    /// Until when a first namespace has to be joined.
+    /// Until when a namespace has to be joined.
     connect_by: Option<Instant>,
+    pace: Pace,
     /// The alarm of the table that counts.
     alarm: Instant,
     /// Tells the probing connection that the session has ended or given the probe up.
@@ -72,6 +94,7 @@ impl Session {
             connection: Connection::default(),
             clients: Vec::new(),
             connect_by,
+            pace: Pace(now),
             alarm: now,
             probe: None,
             ended: None,
@@ -83,6 +106,7 @@ impl Session {
             handshake,
             outbox,
             state: Mutex::new(state),
+            leaving: Mutex::new(()),
             _place: place,
         })
     }
@@ -108,8 +132,16 @@ impl Session {
             if let Some(reason) = state.ended {
                 return Err(reason);
             }
+            let is_pong = matches!(packet, Packet::Pong(_));
             let message = match state.engine.receive(packet, &self.endpoint.settings, now) {
                 Ok(Some(message)) => message,
+                Ok(None) if is_pong && state.clients.iter().any(|client| client.is_flush()) => {
+                    // It has handed over what it had; now it knows where it is.
+                    state.clients.iter().for_each(|client| client.heard());
+                    drop(state);
+                    self.finish(sockets, CloseReason::TransportClose);
+                    return Err(CloseReason::TransportClose);
+                }
                 Ok(None) => {
                     // After a pong the next ping may be due before the timeout would have been.
                     self.advance_alarm(sockets, state);
@@ -127,10 +159,14 @@ impl Session {
                 return Ok(());
             }
             let limits = &sockets.settings.connection;
-            match message {
+            let inbound = match message {
                 Message::Text(text) => state.connection.text(text, limits, now),
                 Message::Binary(bytes) => state.connection.binary(&bytes, limits, now),
+            };
+            if matches!(inbound, Ok(Some(Inbound::Event { .. }))) {
+                state.pace.count(sockets.settings.event_interval, now);
             }
+            inbound
         };
         match inbound {
             Ok(Some(inbound)) => {
@@ -150,26 +186,39 @@ impl Session {
     fn act(self: &Arc<Self>, sockets: &Arc<Sockets>, inbound: Inbound<'_>) {
         match inbound {
             Inbound::Connect { namespace, auth } => control::connect(sockets, self, &namespace, auth),
-            Inbound::ConnectRefused { namespace, message } => {
+            Inbound::ConnectRefused { namespace, message, limit } => {
+                sockets.metrics.limit(limit);
                 control::refuse(sockets, self, &namespace, message, None);
             }
             Inbound::Event { namespace, id, name, args } => {
                 if let Some(client) = self.client(&namespace) {
+                    client.heard();
                     control::event(sockets, self, &client, id, &name, args);
                 }
             }
             Inbound::Ack { namespace, id, args } => {
                 if let Some(client) = self.client(&namespace) {
+                    client.heard();
                     client.acks.resolve(id, args.into_owned());
                 }
             }
             Inbound::Disconnect { namespace } => {
-                let client = self.state.lock().take_client(&namespace);
+                let client = self.state.lock().take_client(sockets, &namespace);
                 if let Some(client) = client {
                     control::left(sockets, &client, "client namespace disconnect");
                 }
             }
         }
+    }
+
+    /// How long the client has to be left unread, because it sent more than it may.
+    pub(super) fn pause(&self, sockets: &Sockets, now: Instant) -> Option<Duration> {
+        let pause = self.state.lock().pace.ahead(now).saturating_sub(PACE_BURST);
+        if pause.is_zero() {
+            return None;
+        }
+        sockets.metrics.limit("events_per_s_max");
+        Some(pause)
     }
 
     /// Queues a frame of the session itself.
@@ -191,9 +240,14 @@ impl Session {
         self.state.lock().clients.iter().find(|client| *client.namespace == *namespace).cloned()
     }
 
+    /// The sockets of this session.
+    pub(super) fn clients(&self) -> Vec<Arc<Client>> {
+        self.state.lock().clients.clone()
+    }
+
     /// The client is in a namespace. Returns what it sent there while that was being decided, or
     /// `None` if the session has ended meanwhile.
-    pub(super) fn joined(&self, client: Arc<Client>) -> Option<Vec<Held>> {
+    pub(super) fn joined(&self, sockets: &Sockets, client: Arc<Client>) -> Option<Vec<Held>> {
         let mut state = self.state.lock();
         if state.ended.is_some() {
             return None;
@@ -201,6 +255,7 @@ impl Session {
         state.connect_by = None;
         let held = state.connection.accept(&client.namespace);
         state.clients.push(client);
+        self.advance_alarm(sockets, state);
         Some(held)
     }
 
@@ -210,10 +265,10 @@ impl Session {
     }
 
     /// The server takes the client out of a namespace.
-    pub(super) fn kick(&self, namespace: &str, now: Instant) -> Option<Arc<Client>> {
+    pub(super) fn kick(&self, sockets: &Sockets, namespace: &str, now: Instant) -> Option<Arc<Client>> {
         let mut state = self.state.lock();
         state.connection.kick(namespace, now);
-        state.take_client(namespace)
+        state.take_client(sockets, namespace)
     }
 
     pub(super) fn ended(&self) -> Option<CloseReason> {
@@ -221,7 +276,7 @@ impl Session {
     }
 
     /// The alarm that was set for `at` has gone off.
-    pub(super) fn alarm(&self, sockets: &Sockets, at: Instant, now: Instant) {
+    pub(super) fn alarm(&self, sockets: &Arc<Sockets>, at: Instant, now: Instant) {
         if self.state.lock().alarm != at {
             return;
         }
@@ -237,6 +292,11 @@ impl Session {
         }
     }
 
+    /// Something may be due earlier than it was.
+    pub(super) fn reset_alarm(&self, sockets: &Sockets) {
+        self.advance_alarm(sockets, self.state.lock());
+    }
+
     /// Sets the alarm earlier if something is due before it.
     fn advance_alarm(&self, sockets: &Sockets, mut state: MutexGuard<'_, State>) {
         let deadline = state.deadline();
@@ -248,7 +308,7 @@ impl Session {
     }
 
     /// Does what is due. Returns whether the session goes on.
-    pub(super) fn tick(&self, sockets: &Sockets, now: Instant) -> bool {
+    pub(super) fn tick(&self, sockets: &Arc<Sockets>, now: Instant) -> bool {
         loop {
             let mut state = self.state.lock();
             if state.ended.is_some() {
@@ -257,13 +317,26 @@ impl Session {
             let overdue = match self.outbox.status().standing {
                 // Over WebSocket the task sees it first; a polling session has none.
                 Standing::Overflowed => Some(CloseReason::SlowConsumer),
-                _ if state.connect_by.is_some_and(|by| by <= now) => Some(CloseReason::ForcedClose),
+                _ if state.connect_by.is_some_and(|by| by <= now) => {
+                    sockets.metrics.limit("connect_timeout_ms");
+                    Some(CloseReason::ForcedClose)
+                }
                 _ => None,
             };
             if let Some(reason) = overdue {
                 drop(state);
                 self.close(sockets, reason);
                 return false;
+            }
+            let token =
+                state.clients.iter().find_map(|client| Some((client.token_due(now)?, Arc::clone(client))));
+            if let Some((due, client)) = token {
+                drop(state);
+                match due {
+                    TokenDue::Warning => control::warn(sockets, &client),
+                    TokenDue::Expiry => control::expire(sockets, &client),
+                }
+                continue;
             }
             match state.engine.tick(&self.endpoint.settings, now) {
                 None => return true,
@@ -297,6 +370,13 @@ impl Session {
         sockets.shard(self).remove(&self.sid);
     }
 
+    /// Ends a session whose client has come back on another connection.
+    pub(super) fn end_silently(&self, sockets: &Sockets) {
+        self.close(sockets, CloseReason::TransportClose);
+        // Somebody else may be at it already.
+        drop(self.leaving.lock());
+    }
+
     /// Ends the session and says so: over polling the next poll still gets what waits.
     pub(super) fn finish(&self, sockets: &Sockets, reason: CloseReason) {
         match self.transport() {
@@ -317,22 +397,37 @@ impl Session {
     }
 
     pub(super) fn end(&self, sockets: &Sockets, reason: CloseReason, last: Frame) {
-        let (clients, probe) = {
+        let (clients, probe, transport, leaving) = {
             let mut state = self.state.lock();
             if state.ended.is_some() {
                 return;
             }
             state.ended = Some(reason);
-            (std::mem::take(&mut state.clients), state.probe.take())
+            let leaving = self.leaving.lock();
+            (std::mem::take(&mut state.clients), state.probe.take(), state.engine.transport(), leaving)
         };
-        tracing::debug!(remote = %self.handshake.address(), %reason, "session ended");
+        sockets.metrics.ended(transport, reason);
+        if reason == CloseReason::SlowConsumer {
+            sockets.metrics.limit("outbox_bytes_max");
+        }
+        let remote = self.handshake.address();
+        match reason {
+            CloseReason::TransportClose | CloseReason::ServerShutdown => {
+                tracing::debug!(%remote, code = code(reason), "a session ended");
+            }
+            _ => tracing::info!(%remote, code = code(reason), "a session was closed"),
+        }
         // Before an embedder's code runs, which might not return.
         self.outbox.shut(Some(last));
         if let Some(probe) = probe {
             probe.notify_one();
         }
-        for client in clients {
-            control::left(sockets, &client, &reason.to_string());
+        for client in &clients {
+            control::depart(sockets, client, true);
+        }
+        drop(leaving);
+        for client in &clients {
+            control::departed(sockets, client, &reason.to_string());
         }
     }
 
@@ -387,7 +482,7 @@ impl Session {
     }
 
     /// Takes a packet of the probing connection.
-    pub(super) fn probe(&self, packet: &Packet<'_>, now: Instant) -> Probe {
+    pub(super) fn probe(&self, sockets: &Sockets, packet: &Packet<'_>, now: Instant) -> Probe {
         let mut state = self.state.lock();
         if state.ended.is_some() {
             return Probe::Abandoned;
@@ -395,6 +490,9 @@ impl Session {
         let probe = state.engine.probe(packet, &self.endpoint.settings, now);
         if probe != Probe::Answer {
             state.probe = None;
+        }
+        if probe == Probe::Upgraded {
+            sockets.metrics.upgraded();
         }
         probe
     }
@@ -409,6 +507,19 @@ impl Session {
     }
 }
 
+/// A reason in the form of the other codes.
+const fn code(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::TransportError => "transport_error",
+        CloseReason::TransportClose => "transport_close",
+        CloseReason::PingTimeout => "ping_timeout",
+        CloseReason::ParseError => "parse_error",
+        CloseReason::ForcedClose => "forced_close",
+        CloseReason::SlowConsumer => "slow_consumer",
+        CloseReason::ServerShutdown => "server_shutting_down",
+    }
+}
+
 /// What a polling request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
@@ -420,12 +531,18 @@ pub(super) enum Method {
 
 impl State {
     fn deadline(&self) -> Instant {
-        let engine = self.engine.deadline();
-        self.connect_by.map_or(engine, |by| by.min(engine))
+        let tokens = self.clients.iter().filter_map(|client| client.token_moment());
+        tokens.chain(self.connect_by).fold(self.engine.deadline(), Instant::min)
     }
 
-    fn take_client(&mut self, namespace: &str) -> Option<Arc<Client>> {
+    fn take_client(&mut self, sockets: &Sockets, namespace: &str) -> Option<Arc<Client>> {
         let at = self.clients.iter().position(|client| *client.namespace == *namespace)?;
-        Some(self.clients.swap_remove(at))
+        let client = self.clients.swap_remove(at);
+        if self.clients.is_empty() {
+            // It may join another namespace, but not hold a connection for nothing. The alarm that is set
+            // comes long before this.
+            self.connect_by = Some(now() + NAMESPACELESS_FACTOR * sockets.settings.connect_timeout);
+        }
+        Some(client)
     }
 }

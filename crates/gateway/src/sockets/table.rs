@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use hashbrown::HashMap;
@@ -12,11 +12,14 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::Session;
+use super::client::Client;
 
 pub(super) struct Table {
     /// Where the tasks of the shard run.
     pub(super) thread: Handle,
     sessions: Mutex<HashMap<Sid, Arc<Session>>>,
+    /// The clients whose ids belong to this shard and that may come back after a loss.
+    clients: Mutex<HashMap<Sid, Weak<Client>>>,
     /// One entry per session that counts, and some that no longer do: a session says which. Moving
     /// a deadline back costs nothing, the entry is put right when its time has come.
     alarms: Mutex<BinaryHeap<Reverse<(Instant, Alarm)>>>,
@@ -30,7 +33,13 @@ struct Alarm([u8; Sid::BYTES]);
 
 impl Table {
     pub(super) fn new(thread: Handle) -> Self {
-        Self { thread, sessions: Mutex::default(), alarms: Mutex::default(), earlier: Notify::new() }
+        Self {
+            thread,
+            sessions: Mutex::default(),
+            clients: Mutex::default(),
+            alarms: Mutex::default(),
+            earlier: Notify::new(),
+        }
     }
 
     pub(super) fn insert(&self, session: Arc<Session>, deadline: Instant) {
@@ -45,6 +54,22 @@ impl Table {
 
     pub(super) fn remove(&self, sid: &Sid) {
         self.sessions.lock().remove(sid);
+    }
+
+    pub(super) fn insert_client(&self, sid: Sid, client: Weak<Client>) {
+        self.clients.lock().insert(sid, client);
+    }
+
+    /// Forgets a client, but not another one that has taken its id over.
+    pub(super) fn remove_client(&self, client: &Client) {
+        let mut clients = self.clients.lock();
+        if clients.get(&client.sid).is_some_and(|known| std::ptr::eq(known.as_ptr(), client)) {
+            clients.remove(&client.sid);
+        }
+    }
+
+    pub(super) fn find_client(&self, sid: &Sid) -> Option<Arc<Client>> {
+        self.clients.lock().get(sid)?.upgrade()
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Session>> {

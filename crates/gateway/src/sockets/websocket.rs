@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use idae_socket_protocol::engineio::{CloseReason, Message, Packet, Probe, Transport};
-use idae_socket_protocol::websocket::{self, Decoder, Frame, Input, Role};
+use idae_socket_protocol::websocket::{self, Decoder, Frame, Input, Role, Violation};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -188,7 +188,10 @@ impl Connection {
                         read = poll_fn(|cx| self.poll_read(cx)) => read,
                     }
                 }
-                None => self.serve().await,
+                None => {
+                    let pause = self.session.pause(&self.sockets, now());
+                    self.serve(pause).await
+                }
             };
             if let ControlFlow::Break(end) = end {
                 return end;
@@ -200,8 +203,11 @@ impl Connection {
         }
     }
 
-    /// Waits for the next thing to happen on a session's connection.
-    async fn serve(&mut self) -> ControlFlow<End> {
+    /// Waits for the next thing to happen on a session's connection. During a pause nothing is read, so a client
+    /// that sends too fast is slowed down by its own TCP.
+    async fn serve(&mut self, pause: Option<Duration>) -> ControlFlow<End> {
+        // Boxed, because the room for it would be part of every task from the start.
+        let mut pause = pause.map(|pause| Box::pin(tokio::time::sleep(pause)));
         let session = Arc::clone(&self.session);
         let changed = session.outbox.changed();
         tokio::pin!(changed);
@@ -227,6 +233,9 @@ impl Connection {
             if is_full && self.read.as_ref().poll_write_ready(cx).is_ready() {
                 session.outbox.resume();
                 return Poll::Ready(ControlFlow::Continue(()));
+            }
+            if let Some(pause) = &mut pause {
+                return pause.as_mut().poll(cx).map(ControlFlow::Continue);
             }
             self.poll_read(cx)
         })
@@ -265,11 +274,16 @@ impl Connection {
             let Self { sockets, session, decoder, probing, .. } = self;
             let flow = match decoder.next(&mut input) {
                 Ok(None) => break,
-                Ok(Some(message)) if probing.is_some() => on_probe(session, probing, &message, now),
+                Ok(Some(message)) if probing.is_some() => on_probe(sockets, session, probing, &message, now),
                 Ok(Some(message)) => on_message(sockets, session, &message, now),
                 Err(_) if probing.is_some() => ControlFlow::Break(End::Probe),
                 Err(violation) => {
-                    tracing::debug!(remote = %session.handshake.address(), %violation, "bad WebSocket frame");
+                    match violation {
+                        Violation::TooBig => sockets.metrics.limit("payload_bytes_max"),
+                        Violation::TooManyFragments => sockets.metrics.limit("fragments_max"),
+                        _ => {}
+                    }
+                    tracing::info!(remote = %session.handshake.address(), code = "bad_frame", reason = %violation, "a bad WebSocket frame");
                     let last = Frame::close(Some((violation.close_code(), "")));
                     end(sockets, session, CloseReason::TransportError, last)
                 }
@@ -336,6 +350,7 @@ fn end(sockets: &Sockets, session: &Session, reason: CloseReason, last: Frame) -
 
 /// A message on a connection that may become the session's.
 fn on_probe(
+    sockets: &Sockets,
     session: &Session,
     probing: &mut Option<Probing>,
     message: &websocket::Message<'_>,
@@ -348,7 +363,7 @@ fn on_probe(
         websocket::Message::Pong(_) => return ControlFlow::Continue(()),
         websocket::Message::Binary(_) | websocket::Message::Close(_) => Packet::Noop,
     };
-    match session.probe(&packet, now) {
+    match session.probe(sockets, &packet, now) {
         Probe::Answer => {
             let flow = answer(write, &Frame::text("3probe"));
             session.outbox.nudge();

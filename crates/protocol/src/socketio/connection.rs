@@ -66,6 +66,8 @@ pub enum Inbound<'a> {
         namespace: Cow<'a, str>,
         /// Why, in words for the client's developer.
         message: &'static str,
+        /// The name of the limit.
+        limit: &'static str,
     },
     /// An event.
     Event {
@@ -275,18 +277,18 @@ impl Connection {
             None => {}
         }
         let refusal = if namespace.len() > NAMESPACE_BYTES_MAX {
-            Some("Invalid namespace")
+            Some(("Invalid namespace", "namespace_bytes_max"))
         } else if auth.is_some_and(|auth| auth.len() > limits.auth_bytes_max) {
-            Some("The auth object is too large")
+            Some(("The auth object is too large", "auth_bytes_max"))
         } else if self.memberships.iter().filter(|membership| !membership.is_kicked()).count()
             >= limits.namespaces_max
         {
-            Some("Too many namespaces on one connection")
+            Some(("Too many namespaces on one connection", "namespaces_max"))
         } else {
             None
         };
-        if let Some(message) = refusal {
-            return Ok(Inbound::ConnectRefused { namespace, message });
+        if let Some((message, limit)) = refusal {
+            return Ok(Inbound::ConnectRefused { namespace, message, limit });
         }
         self.memberships
             .push(Membership { namespace: (&*namespace).into(), state: State::Connecting(Vec::new()) });
@@ -433,12 +435,14 @@ mod tests {
                 Connect { namespace: "/a", auth: None }
                 Connect { namespace: "/b", auth: None }
                 Connect { namespace: "/c", auth: None }
-                ConnectRefused { namespace: "/d", message: "Too many namespaces on one connection" }
+                ConnectRefused { namespace: "/d", message: "Too many namespaces on one connection", limit: "namespaces_max" }
                 Event { namespace: "/a", id: None, name: "x", args: Args { items: "", attachments: [] } }"#]],
         );
         check(
             &[r#"0{"token":"0123456789012345678901234567890"}"#],
-            expect![[r#"ConnectRefused { namespace: "/", message: "The auth object is too large" }"#]],
+            expect![[
+                r#"ConnectRefused { namespace: "/", message: "The auth object is too large", limit: "auth_bytes_max" }"#
+            ]],
         );
     }
 

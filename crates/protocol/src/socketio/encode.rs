@@ -13,9 +13,13 @@ pub fn namespace_prefix(namespace: &str) -> String {
     if namespace == "/" { String::new() } else { format!("{namespace},") }
 }
 
-/// The server's answer to CONNECT: the client is in.
-pub fn connect(namespace: &str, sid: &Sid) -> String {
-    format!(r#"40{}{{"sid":"{sid}"}}"#, namespace_prefix(namespace))
+/// The server's answer to CONNECT: the client is in. With a `pid` it may come back after a loss.
+pub fn connect(namespace: &str, sid: &Sid, pid: Option<&str>) -> String {
+    let prefix = namespace_prefix(namespace);
+    match pid {
+        None => format!(r#"40{prefix}{{"sid":"{sid}"}}"#),
+        Some(pid) => format!(r#"40{prefix}{{"sid":"{sid}","pid":"{pid}"}}"#),
+    }
 }
 
 /// The server's answer to CONNECT: the client is not let in. `data` is JSON.
@@ -101,8 +105,9 @@ mod tests {
     fn packets_are_written_as_the_reference_writes_them() {
         let sid = Sid::from_bytes([0; 15]);
         let two = Args::list(&(1, "2")).unwrap();
-        assert_eq!(connect("/", &sid), r#"40{"sid":"AAAAAAAAAAAAAAAAAAAA"}"#);
-        assert_eq!(connect("/custom", &sid), r#"40/custom,{"sid":"AAAAAAAAAAAAAAAAAAAA"}"#);
+        assert_eq!(connect("/", &sid, None), r#"40{"sid":"AAAAAAAAAAAAAAAAAAAA"}"#);
+        assert_eq!(connect("/custom", &sid, None), r#"40/custom,{"sid":"AAAAAAAAAAAAAAAAAAAA"}"#);
+        assert_eq!(connect("/", &sid, Some("p")), r#"40{"sid":"AAAAAAAAAAAAAAAAAAAA","pid":"p"}"#);
         assert_eq!(
             connect_error("/random", "Invalid namespace", None),
             r#"44/random,{"message":"Invalid namespace"}"#

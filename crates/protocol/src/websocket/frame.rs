@@ -76,6 +76,24 @@ impl Frame {
         self.0.len()
     }
 
+    /// Overwrites bytes of a frame that nobody else has yet, beginning `from_end` bytes before its end.
+    /// Returns whether that was possible.
+    pub fn overwrite(&mut self, from_end: usize, bytes: &[u8]) -> bool {
+        let Some(begin) = self.0.len().checked_sub(from_end) else { return false };
+        match std::mem::take(&mut self.0).try_into_mut() {
+            Ok(mut frame) => {
+                let place = frame.get_mut(begin..begin + bytes.len());
+                let is_inside = place.map(|place| place.copy_from_slice(bytes)).is_some();
+                self.0 = frame.freeze();
+                is_inside
+            }
+            Err(shared) => {
+                self.0 = shared;
+                false
+            }
+        }
+    }
+
     fn of(opcode: Opcode, parts: &[impl AsRef<[u8]>]) -> Self {
         let payload_bytes = parts.iter().map(|part| part.as_ref().len()).sum();
         let mut out = Vec::with_capacity(header::unmasked_bytes(payload_bytes) + payload_bytes);

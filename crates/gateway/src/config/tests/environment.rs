@@ -49,11 +49,8 @@ fn the_names_people_already_use() {
             ("IDAE_SOCKET_REDIS_URL", "redis://:hunter2@redis"),
         ]),
         expect![[r#"
-            IDAE_SOCKET_JWT_SECRET: `auth.jwt_secret` is not available in this version: tokens are not verified yet, only `auth.strategy` = `none` works
             IDAE_SOCKET_JWT_SECRET_FILE: `auth.jwt_secret` is already set by IDAE_SOCKET_JWT_SECRET: keep one of them
-            IDAE_SOCKET_INTROSPECTION_URL: `auth.introspection_url` is not available in this version: tokens are not verified yet, only `auth.strategy` = `none` works
-            IDAE_SOCKET_REDIS_URL: `redis.url` is not available in this version: several gateways do not know of each other yet
-            IDAE_SOCKET_AUTH_STRATEGY: `auth.strategy` = `jwt` is not available in this version: only `none` is"#]],
+            IDAE_SOCKET_REDIS_URL: `redis.url` is not available in this version: several gateways do not know of each other yet"#]],
     );
 }
 

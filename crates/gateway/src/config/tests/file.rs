@@ -184,41 +184,46 @@ fn a_feature_that_is_not_built_yet() {
         &toml(
             r#"
 console = true
-trusted_proxies = ["10.0.0.0/8"]
-drain_s = 10
-[auth]
-strategy = "jwt"
-mode = "soft"
-jwks_url = "https://id.example.com/keys"
-[rooms]
-join = ["public:*"]
-[recovery]
-window_s = 120
 [redis]
 url = "redis://user:hunter2@redis"
-[[forward]]
-event = "chat"
 "#,
         ),
         expect![[r#"
             gateway.toml:2: `console` is not available in this version: the gateway has no console page yet
-            gateway.toml:3: `trusted_proxies` is not available in this version: forwarding headers are never believed yet
-            gateway.toml:4: `drain_s` is not available in this version: the gateway stops without draining yet
-            gateway.toml:6: `auth.strategy` = `jwt` is not available in this version: only `none` is
-            gateway.toml:7: `auth.mode` is not available in this version: tokens are not verified yet, only `auth.strategy` = `none` works
-            gateway.toml:8: `auth.jwks_url` is not available in this version: tokens are not verified yet, only `auth.strategy` = `none` works
-            gateway.toml:10: `rooms.join` is not available in this version: every room is open to every socket
-            gateway.toml:12: `recovery.window_s` is not available in this version: a client that comes back gets a fresh session
-            gateway.toml:14: `redis.url` is not available in this version: several gateways do not know of each other yet
-            gateway.toml:15: `forward` is not available in this version: events from clients are not forwarded yet"#]],
+            gateway.toml:4: `redis.url` is not available in this version: several gateways do not know of each other yet"#]],
     );
 }
 
 #[test]
 fn a_feature_that_is_not_built_may_be_turned_off() {
-    resolve(&toml(
-        "console = false\ntrusted_proxies = []\ndrain_s = 0\nauth.mode = \"enforce\"\nrooms.join = []\nrecovery.window_s = 0\n",
+    resolve(&toml("console = false\n"));
+}
+
+#[test]
+fn events_are_forwarded_by_tables() {
+    let resolved = resolve(&toml(
+        "[[forward]]\nevent = \"chat:*\"\nurl = \"https://b/chat\"\nsecret = \"whsec_c2VjcmV0LW9mLXRoZS1ob29r\"\n[[forward]]\nevent = \"x\"\nurl = \"http://b/x\"\ntimeout_ms = 70\n",
     ));
+    let explained = resolved.explain().into_iter().find(|row| row.key == "forward").unwrap();
+    assert_eq!(
+        explained.value,
+        "chat:* to https://b/chat (secret ***, 5000 ms); x to http://b/x (unsigned, 70 ms)"
+    );
+    refused(
+        &toml("[[forward]]\nevnt = \"chat\"\nurl = 1\ntimeout_ms = 0\n"),
+        expect![[r#"
+            gateway.toml:1: every [[forward]] table needs a `event`
+            gateway.toml:2: there is no key `evnt` in [[forward]]; did you mean `event`?
+            gateway.toml:3: `url` of [[forward]] must be text in quotes, not 1
+            gateway.toml:4: `timeout_ms` of [[forward]] must be a whole number from 1 to 600000, not 0"#]],
+    );
+    refused(
+        &toml("[[forward]]\nevent = \"a b\"\nurl = \"ftp://b\"\nsecret = \"whsec_!\"\n"),
+        expect![[r#"
+            gateway.toml:1: "a b" in [[forward]] matches no event: a name has letters, digits and `: . _ - /`, but not ' '
+            gateway.toml:1: `url` of [[forward]] must be an http or https address, such as https://backend.example.com/path
+            gateway.toml:1: the `secret` of [[forward]] for "a b" begins with `whsec_`, but no base64 follows"#]],
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use expect_test::{Expect, expect};
 
-use super::super::{Config, PublishKey, Secret, Strategy};
+use super::super::{Algorithm, Auth, Config, IntrospectionFormat, PublishKey, Secret, Strategy};
 use super::toml;
 
 /// The same sentences for a configuration that was filled by hand.
@@ -96,10 +96,106 @@ fn addresses() {
 }
 
 #[test]
-fn a_strategy_of_a_later_version() {
+fn tokens_need_a_key_that_is_one() {
+    let jwt = |change: fn(&mut Auth)| {
+        move |config: &mut Config| {
+            config.auth.strategy = Strategy::Jwt;
+            change(&mut config.auth);
+        }
+    };
+    invalid(
+        jwt(|_| ()),
+        expect![
+            "`auth.strategy` = `jwt` needs a key to check tokens with: set `auth.jwt_secret` (IDAE_SOCKET_JWT_SECRET), `auth.jwt_public_key_file` or `auth.jwks_url`"
+        ],
+    );
+    invalid(
+        jwt(|auth| auth.jwt_secret = Some("fifteen-bytes-x".into())),
+        expect![
+            "`auth.jwt_secret` has 15 bytes and must have 16 or more: make one with `openssl rand -base64 32`"
+        ],
+    );
+    invalid(
+        jwt(|auth| auth.jwt_secret = Some("change-me-in-production".into())),
+        expect![
+            "`auth.jwt_secret` is the one of the examples, which everybody knows: make one with `openssl rand -base64 32`"
+        ],
+    );
+    invalid(
+        jwt(|auth| {
+            auth.jwt_secret = Some("a secret of more than 32 bytes, which is enough".into());
+            auth.jwks_url = Some("keys".to_owned());
+        }),
+        expect![[r#"
+            tokens are checked with one kind of key: keep one of `auth.jwt_secret`, `auth.jwt_public_key_file` and `auth.jwks_url`
+            `auth.jwks_url` must be an http or https address, such as https://backend.example.com/path"#]],
+    );
+    invalid(
+        jwt(|auth| {
+            auth.jwt_secret = Some("a secret of more than 32 bytes, which is enough".into());
+            auth.algorithms = Some(vec![Algorithm::HS256, Algorithm::RS256]);
+        }),
+        expect![
+            "`RS256` in `auth.algorithms` needs a public key, but `auth.jwt_secret` is set: use HS256, HS384 or HS512"
+        ],
+    );
+    invalid(
+        jwt(|auth| {
+            auth.jwks_url = Some("https://id.example.com/keys".to_owned());
+            auth.algorithms = Some(vec![Algorithm::HS256]);
+        }),
+        expect![
+            "`HS256` in `auth.algorithms` needs `auth.jwt_secret`; with a public key anybody could sign with it"
+        ],
+    );
+    let short = |algorithms: Option<Vec<Algorithm>>| {
+        let mut config = Config::default();
+        config.auth.strategy = Strategy::Jwt;
+        config.auth.jwt_secret = Some("a secret of 32 bytes and a bit.....".into());
+        config.auth.algorithms = algorithms;
+        config.validate().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    expect![""].assert_eq(&short(None));
+    expect!["`auth.jwt_secret` has 35 bytes; HS512 deserves 64 (RFC 7518, section 3.2)"]
+        .assert_eq(&short(Some(vec![Algorithm::HS256, Algorithm::HS512])));
+}
+
+#[test]
+fn introspection_needs_somebody_to_ask() {
     invalid(
         |config| config.auth.strategy = Strategy::Introspection,
-        expect!["`auth.strategy` = `introspection` is not available in this version: only `none` is"],
+        expect![
+            "`auth.strategy` = `introspection` needs to know whom to ask: set `auth.introspection_url` (IDAE_SOCKET_INTROSPECTION_URL)"
+        ],
+    );
+    invalid(
+        |config| {
+            config.auth.strategy = Strategy::Introspection;
+            config.auth.introspection_url = Some("https://id.example.com/introspect".to_owned());
+            config.auth.introspection_format = IntrospectionFormat::Rfc7662;
+            config.auth.introspection_client_id = Some("gateway".to_owned());
+        },
+        expect![
+            "`auth.introspection_format` = `rfc7662` needs `auth.introspection_client_id` and `auth.introspection_client_secret`"
+        ],
+    );
+}
+
+#[test]
+fn rules_and_proxies_can_be_read() {
+    invalid(
+        |config| {
+            config.auth.role_claims = vec![String::new()];
+            config.rooms.join = vec!["tenant:{tenant:*".to_owned(), "a{}".to_owned()];
+            config.namespaces = vec!["/x{".to_owned()];
+            config.trusted_proxies = vec!["10.0.0.0/8".to_owned(), "my-proxy".to_owned()];
+        },
+        expect![[r#"
+            `auth.role_claims` holds an empty name: leave it out
+            "tenant:{tenant:*" in `rooms.join` cannot be used: a `{` or `}` stands alone: a claim is written `{name}`
+            "a{}" in `rooms.join` cannot be used: `{}` names no claim
+            "my-proxy" in `trusted_proxies` is no address or network: write 10.0.0.1 or 10.0.0.0/8
+            "/x{" in `namespaces` cannot be used: a `{` or `}` stands alone: a claim is written `{name}`"#]],
     );
 }
 

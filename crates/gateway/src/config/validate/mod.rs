@@ -1,5 +1,7 @@
 //! What types cannot say: relations between settings, and texts that would never work.
 
+mod auth;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -7,7 +9,7 @@ use super::error::{ConfigError, ConfigErrors, Warning};
 use super::table::{self, State};
 use super::value::quoted;
 use super::{Config, PublishKey, Socket, Strategy, web_origin};
-use crate::rules::Pattern;
+use crate::rules::{Pattern, Template};
 
 /// Shorter keys can be guessed by trying.
 const KEY_BYTES_ADVISED: usize = 16;
@@ -46,7 +48,8 @@ impl Config {
 pub(super) fn check(config: &Config) -> (Vec<Finding>, Vec<Warning>) {
     let mut report = Report::default();
     ranges(config, &mut report);
-    who_may_connect(config, &mut report);
+    host(config, &mut report);
+    auth::check(config, &mut report);
     names(config, &mut report);
     who_may_publish(config, &mut report);
     socket(&config.socket, &mut report);
@@ -84,7 +87,7 @@ fn ranges(config: &Config, report: &mut Report) {
     }
 }
 
-fn who_may_connect(config: &Config, report: &mut Report) {
+fn host(config: &Config, report: &mut Report) {
     let host = &config.host;
     if host.is_empty() || host.contains(|c: char| c.is_whitespace() || "/[]@".contains(c)) {
         let message =
@@ -102,16 +105,29 @@ fn who_may_connect(config: &Config, report: &mut Report) {
             ),
         );
     }
-    match config.auth.strategy {
-        Strategy::None => report.warn(
-            "auth.strategy",
-            "`auth.strategy` is `none`: everybody who connects is let in and every room is open",
-        ),
-        other => report.fault(
-            &["auth.strategy"],
-            format!("`auth.strategy` = `{other}` is not available in this version: only `none` is"),
-        ),
+}
+
+/// Something the gateway asks over HTTP.
+fn url(keys: &'static [&'static str], subject: &str, url: &str, report: &mut Report) {
+    let uri = url.parse::<http::Uri>().ok();
+    let is_good = uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    if !is_good {
+        // Not the text: an address may hold a password.
+        report.fault(
+            keys,
+            format!("{subject} must be an http or https address, such as https://backend.example.com/path"),
+        );
     }
+}
+
+/// Whether an address is one of this machine.
+fn is_loopback_url(url: &str) -> bool {
+    let Ok(uri) = url.parse::<http::Uri>() else { return false };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn names(config: &Config, report: &mut Report) {
@@ -130,7 +146,7 @@ fn names(config: &Config, report: &mut Report) {
         report.fault(&["namespaces"], "`namespaces` is empty, so nobody could connect: use [\"/\"]");
     }
     for namespace in &config.namespaces {
-        let fault = match Pattern::parse(namespace) {
+        let fault = match Template::parse(namespace) {
             Err(error) => format!("cannot be used: {error}"),
             Ok(_) if !namespace.starts_with('/') => "must begin with `/`".to_owned(),
             // A comma ends the namespace on the wire, a question mark its address.
@@ -233,6 +249,15 @@ fn socket(socket: &Socket, report: &mut Report) {
     }
     if socket.transports.is_empty() {
         report.fault(&["socket.transports"], "`socket.transports` is empty, so nobody could connect");
+    }
+    if let Some(name) = &socket.cookie {
+        let is_token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            report.fault(
+                &["socket.cookie"],
+                format!("`socket.cookie` must be a cookie's name, such as io, not {}", quoted(name)),
+            );
+        }
     }
     let origins = socket.cors_origins.as_deref().unwrap_or_default();
     for entry in origins {

@@ -1,0 +1,204 @@
+//! Events of clients on their way to the backend, as webhooks whose answer is the acknowledgement.
+//!
+//! A request is signed as Standard Webhooks describes it: the headers `webhook-id`, `webhook-timestamp`, and
+//! `webhook-signature` with the HMAC-SHA256 of id, timestamp and body.
+//! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use idae_socket_protocol::socketio::Args;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
+
+use crate::auth::{Identity, unix_now};
+use crate::config::{self, webhook_key};
+use crate::hub;
+use crate::outbound::{Answer, NoAnswer, Outbound};
+use crate::rules::{Pattern, PatternError};
+
+/// Requests at the same time.
+const SENDING_MAX: usize = 64;
+
+/// Events that are on their way, those that wait for their turn included.
+const WAITING_MAX: usize = 1_024;
+
+/// Forwards events of clients.
+pub(crate) struct Forwarder {
+    routes: Vec<Route>,
+    outbound: Outbound,
+    turns: Semaphore,
+    waiting: AtomicUsize,
+}
+
+struct Route {
+    event: Pattern,
+    url: String,
+    key: Option<hmac::Key>,
+    time_max: Duration,
+}
+
+/// What a client sent, and who it is.
+pub(crate) struct ClientEvent<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) args: &'a Args<'a>,
+    pub(crate) identity: &'a Identity,
+    pub(crate) socket_id: &'a str,
+    pub(crate) namespace: &'a str,
+}
+
+/// Why the backend's answer is no acknowledgement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unanswered {
+    pub(crate) code: &'static str,
+    pub(crate) detail: String,
+}
+
+impl Unanswered {
+    fn new(code: &'static str, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    event: &'a str,
+    args: &'a RawValue,
+    /// Binary arguments in base64; `args` has `{"_placeholder":true,"num":N}` in their places.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    attachments: &'a [String],
+    user: Option<&'a str>,
+    roles: &'a [String],
+    socket_id: &'a str,
+    namespace: &'a str,
+}
+
+impl Forwarder {
+    /// # Errors
+    /// A pattern cannot be read.
+    pub(crate) fn new(routes: &[config::Forward], outbound: &Outbound) -> Result<Self, PatternError> {
+        let route = |route: &config::Forward| {
+            let key = route.secret.as_ref().and_then(webhook_key);
+            Ok(Route {
+                event: Pattern::parse(&route.event)?,
+                url: route.url.clone(),
+                key: key.map(|key| hmac::Key::new(hmac::HMAC_SHA256, &key)),
+                time_max: Duration::from_millis(route.timeout_ms),
+            })
+        };
+        Ok(Self {
+            routes: routes.iter().map(route).collect::<Result<_, _>>()?,
+            outbound: outbound.clone(),
+            turns: Semaphore::new(SENDING_MAX),
+            waiting: AtomicUsize::new(0),
+        })
+    }
+
+    /// Whether events of this name go to the backend.
+    pub(crate) fn takes(&self, event: &str) -> bool {
+        self.route(event).is_some()
+    }
+
+    fn route(&self, event: &str) -> Option<&Route> {
+        self.routes.iter().find(|route| route.event.matches(event))
+    }
+
+    /// Sends an event. The answer's JSON, `None` if the answer is empty.
+    pub(crate) async fn forward(&self, event: &ClientEvent<'_>) -> Result<Option<String>, Unanswered> {
+        let Some(route) = self.route(event.name) else {
+            return Err(Unanswered::new("unknown_event", "no [[forward]] covers the event"));
+        };
+        let _place = self.place()?;
+        let body = body(event);
+        let sending = async {
+            let _turn = self.turns.acquire().await;
+            Outbound::ask(self.request(route, body), route.time_max).await
+        };
+        // Waiting for a turn counts too: the client waits for its answer.
+        let answer = tokio::time::timeout(route.time_max, sending).await;
+        let answer = answer.unwrap_or(Err(NoAnswer::TimedOut(route.time_max)));
+        answer.map(|answer| acknowledgement(&answer)).unwrap_or_else(|error| {
+            let code = match error {
+                NoAnswer::TimedOut(_) => "forward_timeout",
+                NoAnswer::Unreachable(_) => "forward_failed",
+                NoAnswer::TooLarge => "forward_invalid_answer",
+            };
+            tracing::warn!(event = event.name, code, reason = %error, "an event did not get to the backend");
+            // Which machine cannot be reached, and why, is not the client's business.
+            let detail = match error {
+                NoAnswer::Unreachable(_) => "the backend cannot be reached".to_owned(),
+                other => format!("the backend gave no answer: {other}"),
+            };
+            Err(Unanswered::new(code, detail))
+        })
+    }
+
+    fn request(&self, route: &Route, body: String) -> reqwest::RequestBuilder {
+        let id = format!("msg_{}", hub::new_sid(0));
+        let timestamp = unix_now();
+        let mut request = self
+            .outbound
+            .post(&route.url)
+            .header("content-type", "application/json")
+            .header("webhook-id", &id)
+            .header("webhook-timestamp", timestamp);
+        if let Some(key) = &route.key {
+            let signature = hmac::sign(key, format!("{id}.{timestamp}.{body}").as_bytes());
+            request = request.header("webhook-signature", format!("v1,{}", STANDARD.encode(signature)));
+        }
+        request.body(body)
+    }
+
+    fn place(&self) -> Result<Place<'_>, Unanswered> {
+        let place = Place(&self.waiting);
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
+            tracing::warn!(limit = WAITING_MAX, "an event was not forwarded: too many are on their way");
+            return Err(Unanswered::new("forward_busy", "too many events are on their way to the backend"));
+        }
+        Ok(place)
+    }
+}
+
+/// A place among the events on their way; free again when this is dropped.
+struct Place<'a>(&'a AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn body(event: &ClientEvent<'_>) -> String {
+    let args = format!("[{}]", event.args.items());
+    let attachments: Vec<String> =
+        event.args.attachments().iter().map(|bytes| STANDARD.encode(bytes)).collect();
+    let body = Body {
+        event: event.name,
+        // What the protocol crate hands out is valid JSON.
+        args: serde_json::from_str(&args).unwrap_or(RawValue::NULL),
+        attachments: &attachments,
+        user: event.identity.user(),
+        roles: event.identity.roles(),
+        socket_id: event.socket_id,
+        namespace: event.namespace,
+    };
+    serde_json::to_string(&body).unwrap_or_default()
+}
+
+/// What an answer is worth as an acknowledgement.
+fn acknowledgement(answer: &Answer) -> Result<Option<String>, Unanswered> {
+    if !answer.status.is_success() {
+        let detail = format!("the backend answered {}", answer.status.as_u16());
+        return Err(Unanswered::new("forward_refused", detail));
+    }
+    if answer.body.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    let invalid = |_| Unanswered::new("forward_invalid_answer", "the backend's answer is no JSON");
+    super::json(&answer.body).map(|json| Some(json.to_owned())).map_err(invalid)
+}

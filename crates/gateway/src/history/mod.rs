@@ -1,0 +1,185 @@
+//! What was said: the events that somebody who comes back may have missed, and who may come back.
+//!
+//! There is one entry per event, however many sockets it was for, and one per socket that is away. Nothing here
+//! knows what an event or a socket is; `E` and `P` are what the others make of them.
+//!
+//! Invariants
+//! * Positions grow by one and are never used again. An offset of another life of the gateway is none.
+//! * An offset is accepted only if every event behind it that could be missing is still here.
+//! * Of those who claim one socket at the same time one gets it.
+
+mod pid;
+mod ring;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use idae_socket_protocol::Sid;
+use parking_lot::Mutex;
+
+use self::pid::Pids;
+pub(crate) use self::ring::Chunk;
+use self::ring::Ring;
+use crate::recent::Recent;
+
+/// Bytes of an offset as clients get it: the epoch and the position.
+pub(crate) const OFFSET_BYTES: usize = EPOCH_BYTES + POSITION_BYTES;
+const EPOCH_BYTES: usize = 6;
+const POSITION_BYTES: usize = 10;
+
+/// The alphabet of offsets, in the order of its values.
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// For so long nobody else may claim what somebody has just claimed. Stock clients wait at least half a
+/// second before they come back, so one whose claim was lost on the way is not shut out.
+const CLAIM_TIME: Duration = Duration::from_millis(300);
+
+/// What is remembered, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    /// For how long somebody may be away; zero remembers nothing.
+    pub(crate) window: Duration,
+    /// How long a connection may be dead before that is noticed: what was sent in that time may be missing too.
+    pub(crate) notice_time: Duration,
+    /// Bytes of events.
+    pub(crate) bytes_max: usize,
+    /// Sockets that are away.
+    pub(crate) away_max: usize,
+}
+
+/// The events of the recent past, and the sockets that are away.
+pub(crate) struct History<E, P> {
+    settings: Settings,
+    /// Differs from one start of the gateway to the next.
+    epoch: [u8; EPOCH_BYTES],
+    ring: Mutex<Ring<E>>,
+    pids: Pids,
+    away: Mutex<Recent<Sid, Away<P>>>,
+    claims: Mutex<Recent<Sid, ()>>,
+}
+
+/// Somebody who may come back.
+#[derive(Clone)]
+pub(crate) struct Away<P> {
+    pub(crate) what: P,
+    pub(crate) doubt: Doubt,
+}
+
+/// From when on events may be missing that were sent to a connection: what is older has arrived, because the
+/// connection was alive after it. `None`: whatever was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Doubt(Option<Instant>);
+
+impl<E: Clone, P: Clone> History<E, P> {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let epoch = rand::random::<[u8; EPOCH_BYTES]>().map(|byte| ALPHABET[usize::from(byte % 64)]);
+        Self {
+            settings,
+            epoch,
+            ring: Mutex::new(Ring::new(settings.bytes_max, settings.window + settings.notice_time)),
+            pids: Pids::new(),
+            away: Mutex::new(Recent::new(settings.away_max)),
+            claims: Mutex::new(Recent::new(settings.away_max)),
+        }
+    }
+
+    /// Whether anything is remembered.
+    pub(crate) const fn is_on(&self) -> bool {
+        !self.settings.window.is_zero()
+    }
+
+    /// Takes an event up at the next position. `make` gets that position and must be quick: everybody else
+    /// who publishes waits for it.
+    pub(crate) fn push(&self, bytes: usize, now: Instant, make: impl FnOnce(u64) -> E) -> E {
+        self.ring.lock().push(bytes, now, make)
+    }
+
+    /// The position of the last event that was taken up.
+    pub(crate) fn position(&self) -> u64 {
+        self.ring.lock().last()
+    }
+
+    /// Events behind a position, at most `max` of them.
+    pub(crate) fn after(&self, position: u64, max: usize) -> Chunk<E> {
+        self.ring.lock().after(position, max)
+    }
+
+    /// How many events are kept, and how many bytes they are.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        self.ring.lock().size()
+    }
+
+    /// How many sockets are away and may come back.
+    pub(crate) fn away(&self) -> usize {
+        self.away.lock().len(Instant::now())
+    }
+
+    /// A position as clients get it.
+    pub(crate) fn offset(&self, position: u64) -> [u8; OFFSET_BYTES] {
+        let mut offset = [0; OFFSET_BYTES];
+        offset[..EPOCH_BYTES].copy_from_slice(&self.epoch);
+        let mut rest = position;
+        for byte in offset[EPOCH_BYTES..].iter_mut().rev() {
+            *byte = ALPHABET[(rest % 64) as usize];
+            rest /= 64;
+        }
+        offset
+    }
+
+    /// The position behind a client's offset, if it is one of this life.
+    pub(crate) fn parse_offset(&self, offset: &str) -> Option<u64> {
+        let digits = offset.as_bytes().strip_prefix(&self.epoch)?;
+        if digits.len() != POSITION_BYTES {
+            return None;
+        }
+        let value = |byte: &u8| ALPHABET.iter().position(|letter| letter == byte);
+        let position = digits.iter().try_fold(0_u64, |sum, byte| Some(sum * 64 + value(byte)? as u64))?;
+        (position <= self.position()).then_some(position)
+    }
+
+    /// The secret by which a client proves that a socket was its own.
+    pub(crate) fn pid(&self, sid: &Sid) -> String {
+        self.pids.pid(sid)
+    }
+
+    /// The socket of a pid that was given out here.
+    pub(crate) fn sid_of(&self, pid: &str) -> Option<Sid> {
+        self.pids.sid_of(pid)
+    }
+
+    /// What may be missing of a connection that is lost now.
+    pub(crate) fn doubt(&self, now: Instant) -> Doubt {
+        Doubt(now.checked_sub(self.settings.notice_time))
+    }
+
+    /// Until when a connection that begins now has not shown yet that it lives.
+    pub(crate) fn proven(&self, now: Instant) -> Instant {
+        now + self.settings.notice_time
+    }
+
+    /// A socket is away from now on.
+    pub(crate) fn leave(&self, sid: Sid, what: P, doubt: Doubt, now: Instant) {
+        self.away.lock().put(sid, Away { what, doubt }, now + self.settings.window, now);
+    }
+
+    /// Claims a socket for whoever has shown its pid. `false`: somebody else has just done so.
+    pub(crate) fn claim(&self, sid: Sid, now: Instant) -> bool {
+        let mut claims = self.claims.lock();
+        if claims.get(&sid, now).is_some() {
+            return false;
+        }
+        claims.put(sid, (), now + CLAIM_TIME, now);
+        true
+    }
+
+    /// Takes a socket back. It is away no more, whatever comes of it.
+    pub(crate) fn come_back(&self, sid: &Sid, now: Instant) -> Option<Away<P>> {
+        self.away.lock().take(sid, now)
+    }
+
+    /// Whether all that somebody with this position may have missed is still here.
+    pub(crate) fn reaches(&self, position: u64, doubt: Doubt) -> bool {
+        self.ring.lock().reaches(position, doubt.0)
+    }
+}

@@ -1,0 +1,249 @@
+//! Rooms on request: `subscribe`, `unsubscribe` and `grantIn`.
+//!
+//! Rules decide at once. What they leave open is asked of the backend, and the client's other requests of this
+//! kind wait meanwhile, so that they take effect in their order.
+
+use std::sync::Arc;
+
+use idae_socket_protocol::socketio::Args;
+use serde::Deserialize;
+use tokio::task::JoinSet;
+
+use super::super::Sockets;
+use super::super::client::Client;
+use super::{Answer, Reply};
+use crate::auth::Identity;
+use crate::backend::Authorization;
+use crate::hub::TooManyRooms;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    Join,
+    Part,
+}
+
+/// Why a change was refused: a code, and words for the client's developer.
+type Refused = (&'static str, String);
+
+/// `subscribe` and `unsubscribe`: all of the rooms, or none and an error.
+pub(super) fn change(sockets: &Arc<Sockets>, client: &Arc<Client>, args: &Args<'_>, change: Change) -> Reply {
+    let rooms = match rooms_of(sockets, args) {
+        Ok(rooms) => rooms,
+        Err(refused) => return Reply::Ready(answer(sockets, client, Err(refused))),
+    };
+    request(sockets, client, rooms, change, answer)
+}
+
+/// `grantIn {ROLE, host}`: the room of a role and the room of a host. True if the socket is in all
+/// that were named.
+pub(super) fn grant_in(sockets: &Arc<Sockets>, client: &Arc<Client>, args: &Args<'_>) -> Reply {
+    match granted_rooms(sockets, client, args) {
+        Some(rooms) => request(sockets, client, rooms, Change::Join, |_, _, changed| {
+            Answer::Granted(if changed.is_ok() { "true" } else { "false" })
+        }),
+        None => Reply::Ready(Answer::Granted("false")),
+    }
+}
+
+/// Makes a change as soon as it is decided and the changes before it are made.
+fn request(
+    sockets: &Arc<Sockets>,
+    client: &Arc<Client>,
+    rooms: Vec<String>,
+    change: Change,
+    answer: fn(&Sockets, &Client, Result<Vec<String>, Refused>) -> Answer,
+) -> Reply {
+    if sockets.authorizer.is_none() {
+        return Reply::Ready(answer(sockets, client, by_rules(sockets, client, rooms, change)));
+    }
+    let (sockets, client) = (Arc::clone(sockets), Arc::clone(client));
+    Reply::later(async move {
+        let turns = client.turns();
+        let _turn = turns.rooms.lock().await;
+        let allowed = match change {
+            Change::Join => allow(&sockets, &client.identity(), &client.namespace, &rooms).await,
+            Change::Part => Ok(()),
+        };
+        let changed = allowed.and_then(|()| apply(&sockets, &client, rooms, change));
+        answer(&sockets, &client, changed)
+    })
+}
+
+/// Makes a change that the rules alone decide.
+fn by_rules(
+    sockets: &Sockets,
+    client: &Client,
+    rooms: Vec<String>,
+    change: Change,
+) -> Result<Vec<String>, Refused> {
+    let identity = client.identity();
+    let decide = |identity: &Identity| match rooms.iter().find(|room| !is_ruled_in(sockets, identity, room)) {
+        Some(room) if change == Change::Join => Err(forbidden(room)),
+        _ => Ok(()),
+    };
+    decide(&identity)?;
+    apply(sockets, client, rooms.clone(), change)?;
+    // A new token may have come in on another connection of the session in the meantime.
+    let current = client.identity();
+    if !Arc::ptr_eq(&identity, &current)
+        && let Err(refused) = decide(&current)
+    {
+        sockets.hub.part(client.key, &rooms);
+        return Err(refused);
+    }
+    Ok(rooms)
+}
+
+/// Whether somebody may join all of these rooms, by rule or by the backend's word.
+async fn allow(
+    sockets: &Arc<Sockets>,
+    identity: &Arc<Identity>,
+    namespace: &str,
+    rooms: &[String],
+) -> Result<(), Refused> {
+    let mut asking = JoinSet::new();
+    for room in rooms.iter().filter(|room| !is_ruled_in(sockets, identity, room)) {
+        let (sockets, identity) = (Arc::clone(sockets), Arc::clone(identity));
+        let (room, namespace) = (room.clone(), namespace.to_owned());
+        asking.spawn(async move {
+            let authorization = match &sockets.authorizer {
+                Some(authorizer) => authorizer.authorize(&identity, &room, &namespace).await,
+                None => Authorization::Denied,
+            };
+            match authorization {
+                Authorization::Granted => Ok(()),
+                Authorization::Denied => Err(forbidden(&room)),
+                Authorization::Unavailable => {
+                    let detail = format!(
+                        "who may join `{room}` cannot be asked at this moment; try again in a moment"
+                    );
+                    Err(("authorize_unavailable", detail))
+                }
+            }
+        });
+    }
+    let mut verdict = Ok(());
+    while let Some(allowed) = asking.join_next().await {
+        // A question that panicked is no yes.
+        let allowed = allowed.unwrap_or_else(|_| Err(("authorize_unavailable", String::new())));
+        verdict = verdict.and(allowed);
+    }
+    verdict
+}
+
+/// The rooms somebody may stay in, of those a former identity was in.
+pub(in crate::sockets) async fn allowed_rooms(
+    sockets: &Arc<Sockets>,
+    identity: &Arc<Identity>,
+    namespace: &str,
+    rooms: Vec<String>,
+) -> Vec<String> {
+    let mut allowed = Vec::new();
+    for room in rooms {
+        if allow(sockets, identity, namespace, std::slice::from_ref(&room)).await.is_ok() {
+            allowed.push(room);
+        }
+    }
+    allowed
+}
+
+fn is_ruled_in(sockets: &Sockets, identity: &Identity, room: &str) -> bool {
+    sockets.settings.rooms.allow(room, identity.roles(), &|claim| identity.claim(claim))
+}
+
+fn forbidden(room: &str) -> Refused {
+    ("room_forbidden", format!("you may not join `{room}`"))
+}
+
+fn apply(
+    sockets: &Sockets,
+    client: &Client,
+    rooms: Vec<String>,
+    change: Change,
+) -> Result<Vec<String>, Refused> {
+    match change {
+        Change::Join => sockets.hub.join(client.key, &rooms).map_err(|TooManyRooms| too_many(sockets))?,
+        Change::Part => sockets.hub.part(client.key, &rooms),
+    }
+    Ok(rooms)
+}
+
+fn too_many(sockets: &Sockets) -> Refused {
+    ("too_many_rooms", format!("a socket may be in {} rooms", sockets.hub.limits().rooms_max))
+}
+
+fn answer(sockets: &Sockets, client: &Client, changed: Result<Vec<String>, Refused>) -> Answer {
+    match changed {
+        Ok(rooms) => Answer::Rooms { status: "ok", rooms },
+        Err((code, detail)) => {
+            sockets.metrics.refused(code);
+            match code {
+                "too_many_rooms" => sockets.metrics.limit("rooms_max"),
+                "room_too_long" => sockets.metrics.limit("room_bytes_max"),
+                _ => {}
+            }
+            let remote = client.session().map(|session| session.handshake.address());
+            tracing::info!(remote = remote.map(tracing::field::display), sid = %client.sid, code, detail, "a change of rooms was refused");
+            Answer::error(code, Some(detail))
+        }
+    }
+}
+
+/// The rooms that `grantIn` asks for, if they can be asked for.
+fn granted_rooms(sockets: &Sockets, client: &Client, args: &Args<'_>) -> Option<Vec<String>> {
+    // A map and not a struct, which would also be read from an array.
+    let mut grant = args.first::<serde_json::Map<String, serde_json::Value>>().ok()?;
+    let mut rooms = Vec::new();
+    for key in ["ROLE", "host"] {
+        match grant.remove(key) {
+            Some(serde_json::Value::String(room)) => {
+                let is_role = !sockets.auth.is_on() || client.identity().roles().contains(&room);
+                if key == "ROLE" && !is_role {
+                    return None;
+                }
+                rooms.push(room);
+            }
+            None | Some(serde_json::Value::Null) => {}
+            Some(_) => return None,
+        }
+    }
+    let is_good = !rooms.is_empty() && rooms.iter().all(|room| check_room(sockets, room).is_ok());
+    is_good.then_some(rooms)
+}
+
+/// The rooms of an event's first argument, a name or a list of names.
+fn rooms_of(sockets: &Sockets, args: &Args<'_>) -> Result<Vec<String>, (&'static str, String)> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    let rooms = match args.first() {
+        Ok(OneOrMany::One(room)) => vec![room],
+        Ok(OneOrMany::Many(rooms)) => rooms,
+        Err(_) => return Err(("invalid_room", "name one room, or an array of rooms, as strings".to_owned())),
+    };
+    if rooms.is_empty() {
+        return Err(("invalid_room", "the array names no room".to_owned()));
+    }
+    let rooms_max = sockets.hub.limits().rooms_max;
+    if rooms.len() > rooms_max {
+        return Err(("too_many_rooms", format!("a socket may be in {rooms_max} rooms")));
+    }
+    for room in &rooms {
+        check_room(sockets, room)?;
+    }
+    Ok(rooms)
+}
+
+fn check_room(sockets: &Sockets, room: &str) -> Result<(), (&'static str, String)> {
+    let bytes_max = sockets.settings.room_bytes_max;
+    if room.is_empty() {
+        Err(("invalid_room", "a room's name is empty".to_owned()))
+    } else if room.len() > bytes_max {
+        Err(("room_too_long", format!("a room's name may have {bytes_max} bytes")))
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! The life of a token on a live socket: the warning, the new token, the end.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use idae_socket_protocol::socketio::{self, Args};
+use serde_json::json;
+
+use super::super::client::{Client, Login};
+use super::super::{Sockets, now};
+use super::{Answer, Reply, check_namespace, left, rooms};
+use crate::auth::{Check, Identity, Refusal, RefusalCode, presented, unix_now};
+
+/// `token:refresh`: a new token of the same user.
+pub(super) fn refresh(sockets: &Arc<Sockets>, client: &Arc<Client>, args: &Args<'_>) -> Reply {
+    // As in CONNECT: `Bearer ` before the token is dropped.
+    let token = match args.first::<String>() {
+        Ok(token) => {
+            presented(None, Some(&token)).map(|token| token.map(|token| Cow::Owned(token.into_owned())))
+        }
+        Err(_) => Err(Refusal::new(RefusalCode::TokenMalformed, "the new token must be a string")),
+    };
+    let check = sockets.auth.check(token);
+    let (sockets, client) = (Arc::clone(sockets), Arc::clone(client));
+    Reply::later(async move {
+        let verdict = match check {
+            Check::Done(verdict) => verdict,
+            Check::Pending(checking) => checking.await,
+        };
+        let verdict = verdict.and_then(|identity| same_user(&sockets, &client, identity));
+        match verdict.and_then(|identity| check_namespace(&sockets, &client.namespace, identity)) {
+            Ok(identity) => {
+                let expires_at = identity.valid_until();
+                become_identity(&sockets, &client, identity).await;
+                Answer::Refreshed { status: "ok", expires_at }
+            }
+            Err(refusal) => {
+                let (code, reason) = (refusal.code().as_str(), refusal.reason());
+                let remote = client.session().map(|session| session.handshake.address());
+                sockets.metrics.refused(code);
+                tracing::info!(remote = remote.map(tracing::field::display), sid = %client.sid, code, reason, "a new token was refused");
+                Answer::error(code, Some(reason.to_owned()))
+            }
+        }
+    })
+}
+
+/// A socket never changes hands. With `auth.mode` = `soft` one that belongs to nobody may get an owner.
+fn same_user(sockets: &Sockets, client: &Client, identity: Arc<Identity>) -> Result<Arc<Identity>, Refusal> {
+    let current = client.identity();
+    let is_unowned = sockets.auth.is_soft() && current.user().is_none();
+    if is_unowned || current.user() == identity.user() {
+        return Ok(identity);
+    }
+    Err(Refusal::new(
+        RefusalCode::TokenOtherUser,
+        "the new token belongs to another user: connect anew with it",
+    ))
+}
+
+/// The socket's identity is another one from now on: its roles' rooms are the new ones, and it leaves the rooms
+/// that it may not be in any more.
+async fn become_identity(sockets: &Arc<Sockets>, client: &Arc<Client>, identity: Arc<Identity>) {
+    // What a backend is deciding at this moment it decides for the former identity.
+    let turns = sockets.authorizer.as_ref().map(|_| client.turns());
+    let _turn = match &turns {
+        Some(turns) => Some(turns.rooms.lock().await),
+        None => None,
+    };
+    let former = client.identity();
+    if former.user() != identity.user() {
+        sockets.hub.set_user(client.key, identity.user());
+    }
+    client.log_in(Login::new(Arc::clone(&identity), unix_now(), now()));
+    if let Some(session) = client.session() {
+        session.reset_alarm(sockets);
+    }
+    // Past the limit the new roles cannot be joined; the socket keeps what it has.
+    if sockets.hub.join(client.key, identity.roles()).is_err() {
+        tracing::warn!(sid = %client.sid, "a socket with as many rooms as it may have does not get the rooms of its new roles");
+    }
+    let rooms = sockets.hub.rooms(client.key);
+    let is_role = |room: &String| identity.roles().contains(room);
+    let in_doubt: Vec<String> = rooms.into_iter().filter(|room| !is_role(room)).collect();
+    // With the same roles the backend has decided already, and with the same claims the rules have.
+    if in_doubt.is_empty() || *former == *identity {
+        return;
+    }
+    let allowed = rooms::allowed_rooms(sockets, &identity, &client.namespace, in_doubt.clone()).await;
+    let lost: Vec<String> = in_doubt.into_iter().filter(|room| !allowed.contains(room)).collect();
+    sockets.hub.part(client.key, &lost);
+}
+
+/// `token:info`: what a client's token gets it.
+pub(super) fn info(sockets: &Sockets, client: &Client) -> Answer {
+    let identity = client.identity();
+    Answer::Info {
+        status: "ok",
+        user: identity.user().map(str::to_owned),
+        roles: identity.roles().to_vec(),
+        rooms: sockets.hub.rooms(client.key),
+        expires_at: identity.valid_until(),
+    }
+}
+
+/// A client's token ends soon.
+pub(in crate::sockets) fn warn(sockets: &Sockets, client: &Client) {
+    let Some(end) = client.identity().valid_until() else { return };
+    let left = end.saturating_sub(unix_now());
+    tell(sockets, client, "token:expiring", &json!({ "expiresAt": end, "expiresIn": left }));
+}
+
+/// A client's token has ended.
+pub(in crate::sockets) fn expire(sockets: &Arc<Sockets>, client: &Arc<Client>) {
+    const CODE: &str = RefusalCode::TokenExpired.as_str();
+    let Some(session) = client.session() else { return };
+    sockets.metrics.refused(CODE);
+    tracing::info!(remote = %session.handshake.address(), sid = %client.sid, code = CODE, "a client's token has ended");
+    tell(sockets, client, "token:expired", &json!({ "code": CODE }));
+    if sockets.auth.is_soft() {
+        let (sockets, client) = (Arc::clone(sockets), Arc::clone(client));
+        tokio::spawn(async move { become_identity(&sockets, &client, sockets.auth.anonymous()).await });
+        return;
+    }
+    if session.kick(sockets, &client.namespace, now()).is_some() {
+        left(sockets, client, "server namespace disconnect");
+        client.send(sockets, &socketio::disconnect(&client.namespace), &Args::none());
+    }
+}
+
+fn tell(sockets: &Sockets, client: &Client, event: &str, what: &serde_json::Value) {
+    let args = Args::one(what).unwrap_or_default();
+    client.send(sockets, &socketio::event(&client.namespace, None, event, &args), &args);
+}

@@ -1,0 +1,252 @@
+//! Coming back after a loss: who may, to what, and what was missed.
+//!
+//! A client that can be recovered gets a pid when it connects and an offset with every event. When it shows both
+//! again it gets the same socket: first the events behind its offset, then CONNECT, then everything new.
+//!
+//! The stock client keeps events that come before CONNECT, and its offset stays where it was until CONNECT comes.
+//! If the connection is lost in between it comes back with the old offset and with some of the events, and would
+//! have them twice. So a client that shows the offset of a replay of which nothing is known to have arrived gets
+//! CONNECT alone: it hands over what it has, which moves its offset. Then it is sent away, and comes back
+//! with an offset that is exact.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use http::HeaderMap;
+use http::header::{ORIGIN, USER_AGENT};
+use idae_socket_protocol::Sid;
+use idae_socket_protocol::websocket::Frame;
+use serde::Deserialize;
+
+use super::control::{self, Admitted};
+use super::{Session, Sockets, now};
+use crate::auth::Identity;
+use crate::history::{Chunk, Doubt};
+use crate::hub::{self, Address, Entry, Hub, Outbox, Shape, SocketKey, Stay, Visit};
+use crate::publish::{Departed, Memory};
+
+/// Events looked at before everybody else on the thread gets a turn: some tens of microseconds.
+const EVENTS_PER_TURN: usize = 512;
+
+/// What a CONNECT says about recovery; the rest of the auth object is somebody else's.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Wish {
+    /// Whether the client wants it. Without a word what its library is known for counts.
+    recovery: Option<serde_json::Value>,
+    pid: Option<serde_json::Value>,
+    offset: Option<serde_json::Value>,
+}
+
+impl Wish {
+    pub(super) fn read(auth: Option<&str>) -> Self {
+        // What cannot be read wishes nothing.
+        auth.and_then(|auth| serde_json::from_str(auth).ok()).unwrap_or_default()
+    }
+
+    /// Whether the client remembers offsets.
+    pub(super) fn is_recoverable(&self, is_known_for_it: bool) -> bool {
+        self.recovery.as_ref().and_then(serde_json::Value::as_bool).unwrap_or(is_known_for_it)
+    }
+
+    /// Whether the client was here before, as it says.
+    pub(super) fn comes_back(&self) -> bool {
+        self.pid.as_ref().is_some_and(serde_json::Value::is_string)
+    }
+}
+
+/// Whether a handshake is one of a library that knows recovery: of the stock JavaScript client in a browser
+/// or in Node, Bun or Deno. Others would hand the offset to their user's handlers.
+pub(super) fn is_known_for_recovery(headers: &HeaderMap) -> bool {
+    let agent = headers.get(USER_AGENT).map(|agent| agent.to_str().unwrap_or("unreadable"));
+    match agent {
+        Some(agent) => {
+            ["Mozilla/", "node", "Bun/", "Deno/", "undici"].iter().any(|known| agent.starts_with(known))
+        }
+        // Node's WebSocket names neither itself nor an origin; Python's names an origin.
+        None => !headers.contains_key(ORIGIN),
+    }
+}
+
+/// What a client that has come back remembers of that.
+pub(super) struct Recovered {
+    /// What it may have missed before, and still may: the replay can be lost as well.
+    doubt: Doubt,
+    /// Until when that counts.
+    proven: Instant,
+    /// Behind which position it was sent what it missed, if that was anything.
+    replayed: Option<u64>,
+    /// It only gets rid of what it has, and is sent away then.
+    is_flush: bool,
+    /// It has sent something, which it does after CONNECT alone.
+    is_heard: AtomicBool,
+}
+
+impl Recovered {
+    /// What may be missing if the connection is lost now, unless it is known to have lived.
+    pub(super) fn doubt(&self, now: Instant) -> Option<Doubt> {
+        (now < self.proven).then_some(self.doubt)
+    }
+
+    /// The position of a replay of which nothing is known to have arrived.
+    pub(super) fn unproven(&self, now: Instant) -> Option<u64> {
+        self.replayed.filter(|_| now < self.proven && !self.is_heard.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn heard(&self) {
+        self.is_heard.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) const fn is_flush(&self) -> bool {
+        self.is_flush
+    }
+}
+
+/// A socket that somebody has taken back, and how far its client had got.
+pub(super) struct Return {
+    sid: Sid,
+    stay: Stay,
+    /// The position of the last event that the client has.
+    position: u64,
+    doubt: Doubt,
+    is_same_identity: bool,
+    /// It may hold a part of what it was sent the last time.
+    is_unproven: bool,
+}
+
+/// Takes back the socket that a client claims, if it may have it.
+pub(super) fn claim(
+    sockets: &Arc<Sockets>,
+    session: &Session,
+    namespace: &str,
+    identity: &Identity,
+    wish: &Wish,
+) -> Option<Return> {
+    let pid = wish.pid.as_ref()?.as_str()?;
+    let history = &sockets.history;
+    let sid = history.sid_of(pid)?;
+    let now = now();
+    if !history.claim(sid, now) {
+        return None;
+    }
+    // Back before its loss was noticed: the connection it had is not its own any more.
+    if let Some(former) = sockets.client(&sid).and_then(|client| client.session())
+        && !std::ptr::eq(&*former, session)
+    {
+        former.end_silently(sockets);
+    }
+    let away = history.come_back(&sid, now)?;
+    let Departed { namespace: former_namespace, identity: former, stay, unproven } = &away.what;
+    if **former_namespace != *namespace || former.user() != identity.user() {
+        return None;
+    }
+    let position = match &wish.offset {
+        // It has received nothing yet.
+        None | Some(serde_json::Value::Null) => stay.since,
+        Some(offset) => history.parse_offset(offset.as_str()?)?,
+    };
+    if !history.reaches(position, away.doubt) {
+        return None;
+    }
+    let is_same_identity = former.roles() == identity.roles() && former.claims() == identity.claims();
+    let is_unproven = *unproven == Some(position);
+    Some(Return { sid, stay: away.what.stay, position, doubt: away.doubt, is_same_identity, is_unproven })
+}
+
+/// Brings a client back to where it was, with what it missed.
+pub(super) async fn bring_back(
+    sockets: &Arc<Sockets>,
+    session: &Arc<Session>,
+    namespace: &str,
+    auth: Option<&str>,
+    identity: Arc<Identity>,
+    back: Return,
+) {
+    let Return { sid, mut stay, position, doubt, is_same_identity, is_unproven } = back;
+    if !is_same_identity {
+        let is_there = |visit: &&Visit| visit.until.is_none();
+        let rooms = stay.visits.iter().filter(is_there).map(|visit| visit.room.clone()).collect();
+        let allowed = control::allowed_rooms(sockets, &identity, namespace, rooms).await;
+        stay.visits.retain(|visit| visit.until.is_some() || allowed.contains(&visit.room));
+    }
+    let entry = Entry {
+        sid,
+        namespace: namespace.to_owned(),
+        user: identity.user().map(str::to_owned),
+        outbox: Arc::clone(&session.outbox),
+        shape: Shape::WithOffset,
+    };
+    let connected = Frame::text(&control::connected(sockets, namespace, &sid, Shape::WithOffset));
+    let (key, replayed) = if is_unproven {
+        // What is new must not come before what it misses, so it goes nowhere.
+        let entry = Entry { outbox: Outbox::closed(), ..entry };
+        let key =
+            sockets.hub.come_back(entry, &stay, |_| session.outbox.replay([connected, Frame::text("2")]));
+        (key, Some(position))
+    } else {
+        let (key, events) = enter(&sockets.hub, &sockets.history, entry, &stay, position, connected).await;
+        (key, (events > 0).then_some(position))
+    };
+    // Roles that are new; past the limit the socket keeps what it has.
+    let _ = sockets.hub.join(key, identity.roles());
+    let recovered = Recovered {
+        doubt,
+        proven: sockets.history.proven(now()),
+        replayed,
+        is_flush: is_unproven,
+        is_heard: AtomicBool::new(false),
+    };
+    let admitted = Admitted { sid, key, shape: Shape::WithOffset, recovered: Some(Box::new(recovered)) };
+    control::admitted(sockets, session, namespace, auth, identity, admitted);
+}
+
+/// Queues the events behind a position that were meant for a socket, then `last`, and enters the socket into
+/// the hub, with nothing lost or doubled in between. Returns how many events were queued.
+async fn enter(
+    hub: &Hub,
+    history: &Memory,
+    entry: Entry,
+    stay: &Stay,
+    mut position: u64,
+    last: Frame,
+) -> (SocketKey, usize) {
+    let sid = entry.sid.to_string();
+    let (namespace, user) = (entry.namespace.clone(), entry.user.clone());
+    let address = Address { namespace: &namespace, sid: &sid, user: user.as_deref(), stay };
+    let outbox = Arc::clone(&entry.outbox);
+    let mut events = 0;
+    let mut replay = |position, until| {
+        let chunk = history.after(position, EVENTS_PER_TURN);
+        let missed = meant_for(&address, &chunk, until);
+        events += missed.len();
+        outbox.replay(missed);
+        chunk.position
+    };
+    loop {
+        // Not further than the shard has come: what it has not fanned out yet follows by itself.
+        let reached = hub.position(&entry.sid);
+        if reached.saturating_sub(position) < EVENTS_PER_TURN as u64 {
+            break;
+        }
+        position = replay(position, reached).min(reached);
+        tokio::task::yield_now().await;
+    }
+    let key = hub.come_back(entry, stay, |until| {
+        // The rest, while nobody can fan out in this shard.
+        while position < until {
+            position = replay(position, until).max(position + 1);
+        }
+        outbox.replay([last]);
+    });
+    (key, events)
+}
+
+/// The events of a chunk that a socket has missed.
+fn meant_for(address: &Address<'_>, chunk: &Chunk<Arc<hub::Event>>, until: u64) -> Vec<Frame> {
+    let missed = chunk.events.iter().filter(|event| event.position <= until);
+    let missed = missed.filter(|event| event.target.covers(address, event.position));
+    missed.map(|event| event.frame(Shape::WithOffset).clone()).collect()
+}
