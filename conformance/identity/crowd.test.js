@@ -14,7 +14,7 @@ const SOCKETS = 1000;
 /** Opens many raw WebSockets, a few at a time. */
 async function openMany(t, gateway) {
   const opened = [];
-  t.after(() => opened.forEach((websocket) => websocket.reset()));
+  t.after(() => opened.forEach((websocket) => websocket.connection.socket.destroy()));
   while (opened.length < SOCKETS) {
     opened.push(...(await Promise.all(Array.from({ length: 50 }, () => openSession(gateway)))));
   }

@@ -297,6 +297,19 @@ describe('token:refresh', { concurrency: true }, () => {
     });
   }
 
+  test('refused: roles that fit alone, but not beside the rooms one is in', async (t) => {
+    const small = await open(t, { auth, rooms, socket: { rooms_max: 5 } });
+    const socket = await enter(t, small, token({ roles: ['a', 'b'] }));
+    assert.equal((await ask(socket, 'subscribe', ['public:1', 'public:2'])).status, 'ok');
+    const before = await whoIs(socket);
+    const reply = await ask(socket, 'token:refresh', token({ roles: ['c', 'd', 'e', 'f'] }));
+    // To be told that all is well and yet not to hear one's roles would be the worst.
+    assert.deepEqual([reply.status, reply.code], ['error', 'too_many_rooms'], JSON.stringify(reply));
+    assert.deepEqual({ ...(await whoIs(socket)), expiresAt: 0 }, { ...before, expiresAt: 0 });
+    assert.equal((await ask(socket, 'token:refresh', token({ roles: ['c', 'd', 'e'] }))).status, 'ok');
+    assert.deepEqual((await whoIs(socket)).rooms, ['c', 'd', 'e', 'public:1', 'public:2']);
+  });
+
   test('no argument at all is a missing token', async (t) => {
     const socket = await enter(t, gateway, token({ sub: 'none' }));
     const reply = await ask(socket, 'token:refresh');
