@@ -123,7 +123,7 @@ fn every_wrong_field_is_named_at_once() {
             "/rooms" `rooms` is given twice
             "/payload" `payload` is missing: it is what the clients get
             "/broadcast" `broadcast` must be true or false
-            "/namespace" there is no namespace `/admn`; the closest one is `/admin`
+            "/namespace" there is no namespace `/admn` (setting `namespaces`); the closest one is `/admin`
             "/sender" `sender` must be an object
             "/id" `id` has 1 to 128 characters"#]],
     );

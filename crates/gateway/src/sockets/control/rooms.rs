@@ -107,8 +107,11 @@ async fn allow(
         let (room, namespace) = (room.clone(), namespace.to_owned());
         asking.spawn(async move {
             let authorization = match &sockets.authorizer {
-                Some(authorizer) => authorizer.authorize(&identity, &room, &namespace).await,
-                None => Authorization::Denied,
+                // Somebody who was let in without proof gets what is open to everybody, and no more.
+                Some(authorizer) if !sockets.auth.is_anonymous(&identity) => {
+                    authorizer.authorize(&identity, &room, &namespace).await
+                }
+                _ => Authorization::Denied,
             };
             match authorization {
                 Authorization::Granted => Ok(()),
@@ -147,12 +150,15 @@ pub(in crate::sockets) async fn allowed_rooms(
     allowed
 }
 
-fn is_ruled_in(sockets: &Sockets, identity: &Identity, room: &str) -> bool {
+pub(super) fn is_ruled_in(sockets: &Sockets, identity: &Identity, room: &str) -> bool {
     sockets.settings.rooms.allow(room, identity.roles(), &|claim| identity.claim(claim))
 }
 
 fn forbidden(room: &str) -> Refused {
-    ("room_forbidden", format!("you may not join `{room}`"))
+    (
+        "room_forbidden",
+        format!("you may not join `{room}`: it is none of your roles, and no rule (rooms.join) opens it"),
+    )
 }
 
 fn apply(

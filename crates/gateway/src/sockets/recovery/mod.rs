@@ -191,7 +191,7 @@ pub(super) async fn bring_back(
         (key, (events > 0).then_some(position))
     };
     // Roles that are new; past the limit the socket keeps what it has.
-    let _ = sockets.hub.join(key, identity.roles());
+    let _ = sockets.hub.join(key, &control::role_rooms(sockets, &identity));
     let recovered = Recovered {
         doubt,
         proven: sockets.history.proven(now()),
