@@ -50,7 +50,7 @@ pub(crate) struct Row {
     p99_us: u64,
     max_us: u64,
     /// The gateway's processor time: for each delivery (paced, offered), for each POST (targeted, mixed), or for
-    /// each socket and second (idle).
+    /// each socket and second (idle). None for mixed.
     cpu_us_per_unit: Option<f64>,
     unit: &'static str,
     gateway_cpu_share: Option<f64>,
@@ -72,7 +72,9 @@ impl Row {
         let (unit, units) = match name {
             "paced" | "offered" => ("delivery", received as f64),
             "idle" => ("socket and second", sockets as f64 * seconds),
-            _ => ("POST", posts as f64),
+            "targeted" => ("POST", posts as f64),
+            // Most of it is the broadcasts'.
+            _ => ("", 0.0),
         };
         Self {
             name,
@@ -84,7 +86,7 @@ impl Row {
             p50_us: micros.value_at_quantile(0.5),
             p99_us: micros.value_at_quantile(0.99),
             max_us: micros.max(),
-            cpu_us_per_unit: used.gateway.map(|nanos| nanos as f64 / 1e3 / units.max(1.0)),
+            cpu_us_per_unit: used.gateway.filter(|_| units > 0.0).map(|nanos| nanos as f64 / 1e3 / units),
             unit,
             gateway_cpu_share: share(used.gateway, busy),
             own_cpu_share: share(used.own, busy),

@@ -99,7 +99,7 @@ impl Backend {
         self.settings.events.check(name)
     }
 
-    pub(crate) fn road(&self) -> &Road {
+    pub(crate) const fn road(&self) -> &Arc<Road> {
         &self.road
     }
 
@@ -110,6 +110,7 @@ impl Backend {
         peer: IpAddr,
     ) -> Response<ReplyBody> {
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let is_batch = request.uri().path() == "/v1/events";
         let trace_id = trace_id(request.headers());
         let answer = match request.uri().path() {
             _ if is_for_sockets(&request) => Err(self.no_sockets_here()),
@@ -130,6 +131,7 @@ impl Backend {
         answer.unwrap_or_else(|problem| {
             self.metrics.refused(problem.code());
             match problem.code() {
+                "payload_too_large" if is_batch => self.metrics.limit("batch_bytes_max"),
                 "payload_too_large" => self.metrics.limit("body_bytes_max"),
                 "too_many_items" => self.metrics.limit("batch_items_max"),
                 _ => {}

@@ -186,6 +186,8 @@ impl HttpDriver {
         let parts = Parts::assemble(&config, handlers, raw, &threads)?;
         let auth = Arc::clone(&parts.auth);
         threads.handles[0].spawn(async move { auth.warm_up().await });
+        let road = Arc::clone(parts.router.backend.road());
+        threads.handles[0].spawn(async move { road.tidy().await });
         let (stopping, stopped) = watch::channel(false);
         for (shard, thread) in threads.handles.iter().enumerate() {
             let (hub, sockets) = (Arc::clone(&parts.hub), Arc::clone(&parts.router.sockets));

@@ -177,6 +177,10 @@ impl Sockets {
         let open = Frame::text(&engineio::open_packet(&sid, transport, &endpoint.settings));
         outbox.push(open, self.hub.limits().outbox_bytes_max);
         self.metrics.opened(transport);
+        if transport == Transport::Polling {
+            let notes = Arc::clone(&self.shards[shard].overflows);
+            outbox.on_overflow(move || notes.add(sid));
+        }
         let session = Session::open(self, endpoint, sid, transport, outbox, (handshake, place), now);
         let deadline = session.deadline();
         self.shards[shard].insert(Arc::clone(&session), deadline);
