@@ -273,7 +273,6 @@ export function upgradeHeaders(key = randomBytes(16).toString('base64')) {
  */
 export async function tryUpgrade(server, path, { headers = {}, method = 'GET' } = {}) {
   const all = { ...upgradeHeaders(), ...headers };
-  for (const name of Object.keys(all)) if (all[name] === null) delete all[name];
   const connection = await RawConnection.open(server);
   connection.write(requestBytes({ method, path, headers: all, host: `127.0.0.1:${server.port}` }));
   const response = await connection.response({ method });

@@ -33,6 +33,10 @@ const io = new Server(http, {
   maxHttpBufferSize: Number(setting('SOCKET_PAYLOAD_BYTES_MAX', 1e6)),
   transports: list('SOCKET_TRANSPORTS', 'polling,websocket'),
   serveClient: false,
+  // Off unless a test asks for it: the events of all other tests have no offset.
+  ...(process.env.IDAE_SOCKET_RECOVERY_WINDOW_S && {
+    connectionStateRecovery: { maxDisconnectionDuration: 1000 * Number(process.env.IDAE_SOCKET_RECOVERY_WINDOW_S) },
+  }),
   cors: origins.includes('*')
     ? { origin: '*' }
     : { origin: (origin, done) => done(null, Boolean(origin && allowed(origin))) },
