@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { constants, randomBytes, randomUUID, sign, verify } from 'node:crypto';
 import { createServer } from 'node:net';
 import { after, before, describe, test } from 'node:test';
-import { collect } from '../harness/events.js';
+import { collect, within } from '../harness/events.js';
 import { endAll } from '../harness/gateway.js';
 import { RawConnection, request, requestBytes, tryUpgrade } from '../harness/raw.js';
 import { Polling, ask, openSession } from '../harness/sessions.js';
@@ -70,7 +70,8 @@ describe('forged tokens', () => {
   async function tryAtBoth(t, title, make, codes) {
     for (const [name, gateway] of [['PEM file', byFile], ['key set', bySet]]) {
       const door = await Door.open(t, gateway);
-      assertCode(await door.code({ token: make() }), codes, `${title} (${name})`);
+      // A key that is not in the set is looked for first.
+      assertCode(await door.code({ token: make() }, { waitMs: 15_000 }), codes, `${title} (${name})`);
       // The gateway has taken no harm.
       assert.equal((await door.knock({ token: jwtOf(pair, claims(ours)) })).user, 'ada');
     }
@@ -128,13 +129,15 @@ describe('forged tokens', () => {
       { kid: '__proto__' },
       { kid: 'x'.repeat(8000) },
     ];
-    for (const header of headers) {
+    const tries = headers.map((header) => {
       const make = () => jwtOf(evil, admin(), { kid: pair.kid, header });
-      await tryAtBoth(t, JSON.stringify(header).slice(0, 60), make, ['token_signature', 'token_key_unknown']);
-    }
+      return tryAtBoth(t, JSON.stringify(header).slice(0, 60), make, ['token_signature', 'token_key_unknown']);
+    });
     for (const kid of [5, null, {}, [], true]) {
-      await tryAtBoth(t, `kid ${JSON.stringify(kid)}`, () => jwtOf(evil, admin(), { header: { kid } }), ['token_signature', 'token_key_unknown', 'token_malformed']);
+      const make = () => jwtOf(evil, admin(), { header: { kid } });
+      tries.push(tryAtBoth(t, `kid ${JSON.stringify(kid)}`, make, ['token_signature', 'token_key_unknown', 'token_malformed']));
     }
+    await Promise.all(tries);
     assert.equal(attacker.requests.length, 0, 'the gateway asked the attacker for keys');
   });
 
@@ -285,16 +288,17 @@ describe('a storm of forged kids', () => {
     const first = await Door.open(t, gateway);
     assert.equal(await first.code({ token: jwtOf(pair, claims()) }), null);
 
-    const forged = Array.from({ length: 1000 }, () => jwtOf(evil, claims({ sub: 'root' }), { kid: randomUUID() }));
-    const doors = await Promise.all(Array.from({ length: 20 }, () => Door.open(t, gateway)));
-    const codes = await Promise.all(
-      doors.map(async (door, at) => {
-        const seen = [];
-        for (let i = at; i < forged.length; i += doors.length) seen.push(await door.code({ token: forged[i] }, { waitMs: 10_000 }));
-        return seen;
-      }),
-    );
-    assert.deepEqual([...new Set(codes.flat())], ['token_key_unknown']);
+    const DOORS = 500;
+    const forge = () => jwtOf(evil, claims({ sub: 'root' }), { kid: randomUUID() });
+    const doors = await Promise.all(Array.from({ length: DOORS }, () => Door.open(t, gateway)));
+    for (let round = 0; round < 1000 / DOORS; round += 1) {
+      const forged = doors.map((door) => door.code({ token: forge() }, { waitMs: 15_000 }));
+      for (const code of forged) code.catch(() => {});
+      // Who shows a known key does not wait for those.
+      const honest = await within(first.code({ token: jwtOf(pair, claims()) }), 'an honest client', 2000);
+      assert.equal(honest, null);
+      assert.deepEqual([...new Set(await Promise.all(forged))], ['token_key_unknown']);
+    }
     assert.equal(await first.code({ token: jwtOf(pair, claims()) }), null);
     assert.ok(jwks.requests.length <= 6, `${jwks.requests.length} requests for keys`);
     assert.equal((await refusals(gateway)).of('token_key_unknown'), 1000);
@@ -307,7 +311,7 @@ describe('an introspection server that is not to be trusted with time or truth',
   before(async () => {
     backend = await Backend.start(null, () => ({ body: { active: true, sub: 'ada' } }));
     gateway = await open(null, {
-      auth: { strategy: 'introspection', introspection_url: backend.url, introspection_timeout_ms: 400 },
+      auth: { strategy: 'introspection', introspection_url: backend.url, introspection_timeout_ms: 800 },
     });
   });
   after(async () => {
@@ -325,12 +329,12 @@ describe('an introspection server that is not to be trusted with time or truth',
       const { code } = await refusal(t, gateway, { auth: { token: randomUUID() }, transports: [transport] });
       assert.equal(code, 'introspection_timeout');
     }
-    assert.ok(Date.now() - started < 3000, `${Date.now() - started} ms`);
+    assert.ok(Date.now() - started < 5000, `${Date.now() - started} ms`);
   });
 
   test('it begins an answer and hangs', async (t) => {
     const introspection_url = await halfAnswers(t);
-    const other = await open(t, { auth: { strategy: 'introspection', introspection_url, introspection_timeout_ms: 400 } });
+    const other = await open(t, { auth: { strategy: 'introspection', introspection_url, introspection_timeout_ms: 800 } });
     const door = await Door.open(t, other);
     assert.equal(await door.code({ token: 'x' }), 'introspection_timeout');
   });

@@ -76,7 +76,7 @@ export class Door {
   static async open(t, gateway, options = {}) {
     const door = new Door();
     door.websocket = await openSession(gateway, options);
-    t?.after(() => door.websocket.reset());
+    t?.after(() => door.websocket.connection.socket.destroy());
     return door;
   }
 

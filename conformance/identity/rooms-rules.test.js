@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { collect, eventually, nextValue, within } from '../harness/events.js';
 import { ask, client } from '../harness/sessions.js';
 import { Door, JWT, enter, open, refusal, refusals, whoIs } from './entering.js';
-import { Backend, DROP, HANG, token } from './tokens.js';
+import { Backend, DROP, HANG, now, token } from './tokens.js';
 
 const sockets = async (gateway, target) => (await gateway.publish('news', { payload: 1, ...target })).sockets;
 
@@ -377,14 +377,67 @@ describe('the backend decides', { concurrency: true }, () => {
     assert.equal(backend.requests.length, 0);
   });
 
-  test('a room is held to the rules again after a refresh', async (t) => {
+  test('after a refresh a room stays only if the new identity may be in it', async (t) => {
     const { backend, gateway } = await start(t);
+    backend.answer = ({ json }) => ({ status: json().roles.includes('a') ? 204 : 403 });
     const socket = await enter(t, gateway, token({ roles: ['a'] }));
-    assert.equal((await ask(socket, 'subscribe', ['yes:1', 'public:a'])).status, 'ok');
+    assert.equal((await ask(socket, 'subscribe', ['x:1', 'public:a'])).status, 'ok');
+    assert.equal((await ask(socket, 'token:refresh', token({ roles: ['a', 'c'] }))).status, 'ok');
+    assert.deepEqual((await whoIs(socket)).rooms, ['a', 'c', 'public:a', 'x:1']);
     assert.equal((await ask(socket, 'token:refresh', token({ roles: ['b'] }))).status, 'ok');
-    assert.ok((await whoIs(socket)).rooms.includes('public:a'));
-    backend.answer = () => ({ status: 403 });
-    assertRefusedRoom(await ask(socket, 'subscribe', 'yes:9'));
+    await eventually(async () => !(await whoIs(socket)).rooms.includes('x:1'), 'the room to be left');
+    assert.deepEqual((await whoIs(socket)).rooms, ['b', 'public:a']);
+    assert.equal(await sockets(gateway, { rooms: 'x:1' }), 0);
+    assertRefusedRoom(await ask(socket, 'subscribe', 'x:1'));
+  });
+
+  test('the room of a role goes with the role: the backend gave neither', async (t) => {
+    const { backend, gateway } = await start(t);
+    const socket = await enter(t, gateway, token({ roles: ['yes-a', 'both'] }));
+    assert.equal((await ask(socket, 'token:refresh', token({ roles: ['yes-b', 'both'] }))).status, 'ok');
+    assert.deepEqual((await whoIs(socket)).rooms, ['both', 'yes-b']);
+    assert.equal(await sockets(gateway, { rooms: 'yes-a' }), 0);
+    assert.deepEqual(backend.requests.map(({ body }) => body), []);
+  });
+
+  test('a yes to who somebody was is none to who it is now', async (t) => {
+    const { backend, gateway } = await start(t);
+    backend.answer = ({ json }) => ({ status: json().roles.includes('a') ? 204 : 403 });
+    for (const event of ['subscribe', 'grantIn']) {
+      const room = `x:${event}`;
+      const socket = await enter(t, gateway, token({ sub: event, roles: ['a'] }));
+      const decide = backend.answer;
+      const release = backend.hold();
+      const { length } = backend.requests;
+      const answer = ask(socket, event, event === 'subscribe' ? room : { host: room });
+      answer.catch(() => {});
+      await backend.asked(length + 1);
+      const refreshed = ask(socket, 'token:refresh', token({ sub: event, roles: ['b'] }));
+      refreshed.catch(() => {});
+      // Whether it is acted on now or after the answer: in the end the new identity counts.
+      await gateway.publish('p', { rooms: 'r', payload: 1 });
+      backend.answer = decide;
+      release();
+      await answer;
+      assert.equal((await refreshed).status, 'ok');
+      await eventually(async () => !(await whoIs(socket)).rooms.includes(room), `${room} to be left`);
+      assert.equal(await sockets(gateway, { rooms: room }), 0);
+    }
+  });
+
+  test('a yes that comes after the token\'s end is none', async (t) => {
+    const { backend, gateway } = await start(t, {}, { auth: { ...JWT, leeway_s: 0, mode: 'soft' } });
+    backend.answer = ({ json }) => ({ status: json().user === 'ada' ? 204 : 403 });
+    const socket = await enter(t, gateway, token({ exp: now() + 2 }));
+    const release = backend.hold();
+    const expired = nextValue(socket, 'token:expired');
+    const answer = ask(socket, 'subscribe', 'yes:late');
+    answer.catch(() => {});
+    await expired;
+    release();
+    await answer;
+    await eventually(async () => !(await whoIs(socket)).rooms.includes('yes:late'), 'the room to be left');
+    assert.equal(await sockets(gateway, { rooms: 'yes:late' }), 0);
   });
 });
 

@@ -131,9 +131,9 @@ describe('its end', { concurrency: true }, () => {
   });
 
   test('an expired token does not come in again', async (t) => {
-    const short = token({ sub: 'again', exp: now() + 1 });
+    const short = token({ sub: 'again', exp: now() + 2 });
     const socket = await enter(t, gateway, short);
-    await next(socket, 'disconnect', 1000 + LATE_MS);
+    await next(socket, 'disconnect', 2000 + LATE_MS);
     const refused = nextValue(socket, 'connect_error');
     socket.connect();
     assert.equal((await refused).data.code, 'token_expired');
@@ -296,6 +296,19 @@ describe('token:refresh', { concurrency: true }, () => {
       socket.disconnect();
     });
   }
+
+  test('refused: roles that fit alone, but not beside the rooms one is in', async (t) => {
+    const small = await open(t, { auth, rooms, socket: { rooms_max: 5 } });
+    const socket = await enter(t, small, token({ roles: ['a', 'b'] }));
+    assert.equal((await ask(socket, 'subscribe', ['public:1', 'public:2'])).status, 'ok');
+    const before = await whoIs(socket);
+    const reply = await ask(socket, 'token:refresh', token({ roles: ['c', 'd', 'e', 'f'] }));
+    // To be told that all is well and yet not to hear one's roles would be the worst.
+    assert.deepEqual([reply.status, reply.code], ['error', 'too_many_rooms'], JSON.stringify(reply));
+    assert.deepEqual({ ...(await whoIs(socket)), expiresAt: 0 }, { ...before, expiresAt: 0 });
+    assert.equal((await ask(socket, 'token:refresh', token({ roles: ['c', 'd', 'e'] }))).status, 'ok');
+    assert.deepEqual((await whoIs(socket)).rooms, ['c', 'd', 'e', 'public:1', 'public:2']);
+  });
 
   test('no argument at all is a missing token', async (t) => {
     const socket = await enter(t, gateway, token({ sub: 'none' }));

@@ -176,6 +176,8 @@ export class Backend {
       this.#server.listen(this.port, '127.0.0.1', 4096, listening);
     });
     this.port = this.#server.address().port;
+    // A test that failed half-way ends all the same.
+    this.#server.unref();
   }
 
   /** The port is closed, and so is every connection. */

@@ -181,7 +181,6 @@ describe('refusing to start', () => {
   // What is not built yet must never look as if it worked: what is asked for, and where it says so.
   const SECRET = 's3cret-0123456789-0123456789-0123456789';
   const later = [
-    ['console', { config: 'console = true\n' }, /:1\b/],
     ['redis.url', { env: { IDAE_SOCKET_REDIS_URL: `redis://:${SECRET}@127.0.0.1` } }, /IDAE_SOCKET_REDIS_URL/],
   ];
   for (const [key, options, origin] of later) {

@@ -363,14 +363,22 @@ describe('web pages', () => {
     });
   }
 
-  test('the gateway\'s own origin is refused too: it serves no page', async () => {
+  test('the gateway\'s own origin is the console\'s, and refused where that is off', async (t) => {
+    const closed = await startGateway({ env: { IDAE_SOCKET_CONSOLE: 'false' } });
+    t.after(() => closed.end());
     for (const name of ['127.0.0.1', 'localhost']) {
-      const host = `${name}:${open.port}`;
-      const origin = { Host: host, Origin: `http://${host}` };
-      assertRefused(await open.post('/p', body(), origin), BROWSER);
-      assertRefused(await open.post('/p', body(), { ...origin, 'Sec-Fetch-Site': 'same-origin' }), BROWSER);
+      for (const gateway of [open, closed]) {
+        const host = `${name}:${gateway.port}`;
+        const origin = { Host: host, Origin: `http://${host}` };
+        for (const headers of [origin, { ...origin, 'Sec-Fetch-Site': 'same-origin' }]) {
+          const reply = await gateway.post('/p', body(), headers);
+          if (gateway === open) assertPublished(reply, 1);
+          else assertRefused(reply, BROWSER);
+        }
+      }
     }
-    assert.deepEqual(await heard([listener]), [[]]);
+    const [list] = await heard([listener]);
+    assert.equal(list.length, 4);
   });
 
   test('no answer lets a page read it', async () => {

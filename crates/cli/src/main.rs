@@ -1,5 +1,6 @@
 //! The `idae-socket` command.
 
+mod bench;
 mod check;
 mod listen;
 mod publish;
@@ -10,7 +11,7 @@ mod token;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// A gateway that brings a backend's events to every Socket.IO client.
 ///
@@ -34,6 +35,14 @@ enum Command {
     /// Prints events as they come.
     Listen(listen::Listen),
     Token(token::Token),
+    /// Measures a gateway on this machine, with real sockets and real POSTs.
+    Bench(bench::Bench),
+    /// Prints the completions of a shell.
+    #[command(after_help = "Example:\n  idae-socket completions bash > /etc/bash_completion.d/idae-socket")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
     /// Shows every setting with its value and where that comes from; fails if the gateway would not start.
     #[command(
         after_help = "Examples:\n  idae-socket check --config idae-socket.toml\n  idae-socket check --token \"$TOKEN\"    # what it would get, or why it would be refused"
@@ -46,7 +55,8 @@ const EXAMPLES: &str = "Examples:
   idae-socket serve --port 8080 --config idae-socket.toml
   idae-socket listen --room admin
   idae-socket publish db-change --room admin '{\"id\":123}'
-  idae-socket check";
+  idae-socket check
+  idae-socket bench --sockets 5000";
 
 fn main() -> ExitCode {
     let Arguments { command, settings } = Arguments::parse();
@@ -55,6 +65,11 @@ fn main() -> ExitCode {
         Some(Command::Serve(serve)) => serve.run(settings),
         Some(Command::Check(check)) => block_on(check.run(settings)),
         Some(Command::Token(token)) => token.run(settings),
+        Some(Command::Bench(bench)) => block_on(bench.run()),
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(shell, &mut Arguments::command(), "idae-socket", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
         Some(Command::Publish(publish)) => block_on(publish.run()),
         Some(Command::Listen(listen)) => block_on(listen.run()),
     }

@@ -105,7 +105,7 @@ fn greet(gateway: &Gateway) {
         "idae-socket {version} listens on {addresses}
 {authentication}
 {publishing}
-
+{console}
 Publish an event:
 
   curl -d '{{\"rooms\":[\"admin\"],\"payload\":{{\"entity\":\"users\",\"action\":\"update\",\"id\":123}}}}' -H 'content-type: application/json' {key}{url}/{event}
@@ -118,6 +118,10 @@ Receive it (npm install socket.io-client):
   socket.onAny((event, data) => console.log(event, JSON.stringify(data)));
 
 ",
+        console = match config.console.unwrap_or_else(|| config.is_loopback()) {
+            true => format!("\nSee and send events in a browser:\n\n  {url}/\n"),
+            false => String::new(),
+        },
         version = env!("CARGO_PKG_VERSION"),
         addresses = addresses.join(" and "),
     );

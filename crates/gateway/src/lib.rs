@@ -14,6 +14,7 @@ mod auth;
 mod backend;
 mod body;
 pub mod config;
+mod console;
 mod driver;
 mod error;
 mod history;

@@ -59,6 +59,9 @@ pub(crate) struct Departed {
     pub(crate) unproven: Option<u64>,
 }
 
+/// How often the history is looked at when nobody publishes.
+const TIDY_INTERVAL: Duration = Duration::from_secs(30);
+
 /// What stands behind the argument of an event with an offset: `,"offset"]`.
 const TAIL_BYTES: usize = 4 + OFFSET_BYTES;
 
@@ -116,8 +119,18 @@ impl Road {
         Ok(Receipt { id: receipt_id, sockets })
     }
 
+    /// Lets go of what is too old, for ever; one task of the gateway.
+    pub(crate) async fn tidy(&self) {
+        let mut turns = tokio::time::interval(TIDY_INTERVAL);
+        loop {
+            turns.tick().await;
+            self.history.tidy(Instant::now());
+        }
+    }
+
     /// What is to be told about hub and history at this moment.
     pub(crate) fn sample(&self) -> Sample {
+        self.history.tidy(Instant::now());
         let (sockets, rooms) = self.hub.counts();
         let (history_events, history_bytes) = self.history.size();
         Sample {

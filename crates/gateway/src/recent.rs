@@ -53,8 +53,7 @@ impl<K: Hash + Eq + Clone, V> Recent<K, V> {
     }
 
     /// How many entries there are.
-    pub(crate) fn len(&mut self, now: Instant) -> usize {
-        self.forget(now);
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
@@ -67,7 +66,7 @@ impl<K: Hash + Eq + Clone, V> Recent<K, V> {
     }
 
     /// Drops what is over at the old end, and what is too much.
-    fn forget(&mut self, now: Instant) {
+    pub(crate) fn forget(&mut self, now: Instant) {
         while let Some((key, put)) = self.order.front() {
             let entry = self.entries.get(key).filter(|entry| entry.put == *put);
             if let Some(entry) = entry {

@@ -42,7 +42,6 @@ struct State {
     /// How many fetches have ended.
     fetches: u64,
     ended: Option<Instant>,
-    failure: Option<String>,
     /// When all fetches that were made would have been due, one every [`INTERVAL`].
     due: Option<Instant>,
 }
@@ -90,8 +89,11 @@ impl Jwks {
         drop(turn);
         let state = self.state.read().clone();
         state.keys.ok_or_else(|| {
-            let failure = state.failure.unwrap_or_else(|| "nobody has asked yet".to_owned());
-            Refusal::new(RefusalCode::JwksUnavailable, format!("the key set cannot be fetched: {failure}"))
+            // Why is for the log, where the fetch has written it.
+            Refusal::new(
+                RefusalCode::JwksUnavailable,
+                "the token cannot be checked at this moment; try again in a moment",
+            )
         })
     }
 
@@ -120,12 +122,8 @@ impl Jwks {
             Ok(keys) => {
                 tracing::debug!(keys = keys.len(), "the key set was fetched");
                 state.keys = Some(Arc::new(keys));
-                state.failure = None;
             }
-            Err(failure) => {
-                tracing::warn!(reason = failure, "the key set of auth.jwks_url cannot be fetched");
-                state.failure = Some(failure);
-            }
+            Err(reason) => tracing::warn!(reason, "the key set of auth.jwks_url cannot be fetched"),
         }
     }
 }

@@ -99,6 +99,11 @@ impl Auth {
         Arc::clone(&self.anonymous)
     }
 
+    /// Whether somebody is nobody because their token was not good.
+    pub(crate) fn is_anonymous(&self, identity: &Arc<Identity>) -> bool {
+        Arc::ptr_eq(identity, &self.anonymous)
+    }
+
     /// Does what can be done before the first token comes.
     pub(crate) async fn warm_up(&self) {
         if let Strategist::Jwt(jwt) = &self.strategy {

@@ -87,7 +87,17 @@ impl Backend {
 
     /// Publishes one item. A bad one is answered as a problem and does not stop the others.
     async fn item(&self, publisher: &Publisher, deliver: Deliver, item: &str) -> String {
-        self.try_item(publisher, deliver, item).await.unwrap_or_else(|problem| problem.to_json())
+        self.try_item(publisher, deliver, item).await.unwrap_or_else(|problem| self.item_refused(&problem))
+    }
+
+    /// The answer to an item that is not published.
+    fn item_refused(&self, problem: &Problem) -> String {
+        self.metrics.refused(problem.code());
+        if problem.code() == "payload_too_large" {
+            self.metrics.limit("body_bytes_max");
+        }
+        tracing::info!(code = problem.code(), detail = problem.detail(), "an item of a batch was refused");
+        problem.to_json()
     }
 
     async fn try_item(&self, publisher: &Publisher, deliver: Deliver, item: &str) -> Result<String, Problem> {
@@ -130,9 +140,9 @@ impl Backend {
                 Line::Complete(line) if line.trim_ascii().is_empty() => continue,
                 Line::Complete(line) => match json(&line) {
                     Ok(line) => self.item(publisher, deliver, line).await,
-                    Err(problem) => problem.to_json(),
+                    Err(problem) => self.item_refused(&problem),
                 },
-                Line::TooLong => Problem::payload_too_large(self.settings.body_bytes_max).to_json(),
+                Line::TooLong => self.item_refused(&Problem::payload_too_large(self.settings.body_bytes_max)),
             };
             reply.push('\n');
             if replies.send_data(Bytes::from(reply)).await.is_err() {

@@ -108,18 +108,23 @@ impl Forwarder {
         self.routes.iter().find(|route| route.event.matches(event))
     }
 
-    /// Sends an event. The answer's JSON, `None` if the answer is empty.
-    pub(crate) async fn forward(&self, event: &ClientEvent<'_>) -> Result<Option<String>, Unanswered> {
+    /// Sends an event, as soon as it is its client's turn. The answer's JSON, `None` if the answer is empty.
+    pub(crate) async fn forward(
+        &self,
+        event: &ClientEvent<'_>,
+        turn: &tokio::sync::Mutex<()>,
+    ) -> Result<Option<String>, Unanswered> {
         let Some(route) = self.route(event.name) else {
             return Err(Unanswered::new("unknown_event", "no [[forward]] covers the event"));
         };
         let _place = self.place()?;
         let body = body(event);
         let sending = async {
+            let _after_those_before = turn.lock().await;
             let _turn = self.turns.acquire().await;
             Outbound::ask(self.request(route, body), route.time_max).await
         };
-        // Waiting for a turn counts too: the client waits for its answer.
+        // Waiting counts too: the client waits for its answer.
         let answer = tokio::time::timeout(route.time_max, sending).await;
         let answer = answer.unwrap_or(Err(NoAnswer::TimedOut(route.time_max)));
         answer.map(|answer| acknowledgement(&answer)).unwrap_or_else(|error| {

@@ -36,9 +36,10 @@ pub(crate) use self::problem::{Code, Problem};
 use self::submission::{Deliver, Submission};
 use crate::auth::{PublishKeys, Publisher};
 use crate::body::{self, BodyError};
+use crate::console::{self, Console};
 use crate::observe::{Metrics, OPEN_METRICS};
 use crate::publish::{Event, EventId, InFlight, Road};
-use crate::rules::{EventNames, NameRefused, Namespaces};
+use crate::rules::{EventNames, NameRefused, Namespaces, OwnPage};
 
 /// The body of an answer. Boxed, because a stream of answers is not a piece of bytes.
 pub(crate) type ReplyBody = UnsyncBoxBody<Bytes, std::convert::Infallible>;
@@ -59,6 +60,8 @@ pub(crate) struct Settings {
     /// Clients get the payload alone, unless the request says otherwise.
     pub(crate) delivers_payload: bool,
     pub(crate) sender_redact: Vec<String>,
+    pub(crate) console: Option<Console>,
+    pub(crate) own_page: OwnPage,
 }
 
 /// The publish API.
@@ -96,7 +99,7 @@ impl Backend {
         self.settings.events.check(name)
     }
 
-    pub(crate) fn road(&self) -> &Road {
+    pub(crate) const fn road(&self) -> &Arc<Road> {
         &self.road
     }
 
@@ -107,10 +110,11 @@ impl Backend {
         peer: IpAddr,
     ) -> Response<ReplyBody> {
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let is_batch = request.uri().path() == "/v1/events";
         let trace_id = trace_id(request.headers());
         let answer = match request.uri().path() {
             _ if is_for_sockets(&request) => Err(self.no_sockets_here()),
-            "/" if is_read => Ok(welcome()),
+            path if is_read && (path == "/" || path.starts_with(console::PREFIX)) => self.page(path),
             "/livez" if is_read => Ok(health(true)),
             "/readyz" if is_read => Ok(health(!self.is_draining.load(Ordering::Relaxed))),
             "/metrics" if is_read => Ok(self.metrics()),
@@ -127,6 +131,7 @@ impl Backend {
         answer.unwrap_or_else(|problem| {
             self.metrics.refused(problem.code());
             match problem.code() {
+                "payload_too_large" if is_batch => self.metrics.limit("batch_bytes_max"),
                 "payload_too_large" => self.metrics.limit("body_bytes_max"),
                 "too_many_items" => self.metrics.limit("batch_items_max"),
                 _ => {}
@@ -134,6 +139,15 @@ impl Backend {
             tracing::info!(remote = %peer, code = problem.code(), status = problem.status(), detail = problem.detail(), trace_id, "publish refused");
             problem.with_trace(trace_id).into_response()
         })
+    }
+
+    /// The console, or what stands in its place where it is off.
+    fn page(&self, path: &str) -> Result<Response<ReplyBody>, Problem> {
+        match self.settings.console.as_ref().and_then(|console| console.file(path)) {
+            Some(file) => Ok(file.map(|body| Full::from(body).boxed_unsync())),
+            None if path == "/" => Ok(welcome()),
+            None => Err(Problem::new(Code::EventNotFound, "there is nothing here (setting `console`)")),
+        }
     }
 
     fn metrics(&self) -> Response<ReplyBody> {
@@ -212,7 +226,9 @@ impl Backend {
         if self.is_draining.load(Ordering::Relaxed) {
             return Err(Problem::new(Code::Draining, "the gateway is stopping; publish again in a moment"));
         }
-        access::refuse_browsers(headers)?;
+        if !self.settings.own_page.publishes(headers) {
+            access::refuse_browsers(headers)?;
+        }
         access::publisher(&self.settings.keys, headers, peer)
     }
 

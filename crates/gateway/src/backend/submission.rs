@@ -193,10 +193,10 @@ impl<'a> Known<'a> {
                 errors.add("/namespace", Code::UnknownNamespace, detail);
             } else if !settings.namespaces.exists(&namespace) {
                 let detail = match settings.namespaces.closest(&namespace) {
-                    Some(closest) => {
-                        format!("there is no namespace `{namespace}`; the closest one is `{closest}`")
-                    }
-                    None => format!("there is no namespace `{namespace}`"),
+                    Some(closest) => format!(
+                        "there is no namespace `{namespace}` (setting `namespaces`); the closest one is `{closest}`"
+                    ),
+                    None => format!("there is no namespace `{namespace}` (setting `namespaces`)"),
                 };
                 errors.add("/namespace", Code::UnknownNamespace, detail);
             }

@@ -10,7 +10,7 @@ use super::problem::Code;
 use super::submission::{Deliver, FIELDS, ID_CHARS_MAX, Submission};
 use super::{Settings, json};
 use crate::auth::PublishKeys;
-use crate::rules::{EVENT_CHARS_MAX, EventNames, Namespaces, Patterns};
+use crate::rules::{EVENT_CHARS_MAX, EventNames, Namespaces, OwnPage, Patterns};
 
 fn settings() -> Settings {
     Settings {
@@ -23,6 +23,8 @@ fn settings() -> Settings {
         room_bytes_max: 20,
         delivers_payload: false,
         sender_redact: vec!["token".to_owned(), "cookie".to_owned()],
+        console: None,
+        own_page: OwnPage::new(false, "localhost", false),
     }
 }
 
@@ -121,7 +123,7 @@ fn every_wrong_field_is_named_at_once() {
             "/rooms" `rooms` is given twice
             "/payload" `payload` is missing: it is what the clients get
             "/broadcast" `broadcast` must be true or false
-            "/namespace" there is no namespace `/admn`; the closest one is `/admin`
+            "/namespace" there is no namespace `/admn` (setting `namespaces`); the closest one is `/admin`
             "/sender" `sender` must be an object
             "/id" `id` has 1 to 128 characters"#]],
     );

@@ -17,11 +17,6 @@ macro_rules! later {
     };
 }
 
-pub(super) const TOP: &[Setting] = later! {
-    /// Whether the console page is served: `true`, or by default only when listening on loopback.
-    "console": Kind::Bool, "on for loopback", harmless ["false"], "the gateway has no console page yet";
-};
-
 // A URL of Redis may hold a password, so it is a secret.
 pub(super) const REDIS: &[Setting] = later! {
     /// Where the other gateways are met.

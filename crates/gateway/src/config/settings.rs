@@ -20,6 +20,8 @@ section! {
     /// The namespaces clients may connect to, as patterns. Each begins with `/`.
     /// With authentication `{claim}` stands for a claim of the token, as in `/tenant-{tenant}`.
     namespaces: Vec<String> = vec!["/".to_owned()];
+    /// Whether the console page is served, at `/`. Without it: only when listening on loopback.
+    console: Option<bool> = None;
     /// The proxies whose `X-Forwarded-For` is believed, as addresses or networks such as `10.0.0.0/8`.
     trusted_proxies: Vec<String> = Vec::new();
     /// Over how many seconds the sockets are told to reconnect when the gateway stops; 0 tells all at once.

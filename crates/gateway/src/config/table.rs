@@ -65,7 +65,7 @@ pub(super) struct Section {
 }
 
 pub(super) const SECTIONS: &[Section] = &[
-    Section { name: "", about: Config::ABOUT, settings: &[Config::SETTINGS, later::TOP] },
+    Section { name: "", about: Config::ABOUT, settings: &[Config::SETTINGS] },
     Section { name: "auth", about: Auth::ABOUT, settings: &[Auth::SETTINGS] },
     Section { name: "publish", about: Publish::ABOUT, settings: &[Publish::SETTINGS] },
     Section { name: "rooms", about: Rooms::ABOUT, settings: &[Rooms::SETTINGS] },

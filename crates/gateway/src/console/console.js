@@ -394,8 +394,9 @@ let paused = false;
 let drawing = false;
 
 function hear(name, ...args) {
-  // With recovery on, the offset of an event is one more argument.
-  if (socket._pid && args.length > 1 && typeof args.at(-1) === 'string') args.pop();
+  // With recovery on, the offset of an event is one more argument. (The client's own word for it has another
+  // name in each of its builds.)
+  if (args.length > 1 && /^[\w-]{16}$/.test(args.at(-1))) args.pop();
   heard += 1;
   pending.push({ time: new Date(), name, args });
   // A page that is hidden or paused draws nothing and must not grow either.

@@ -18,6 +18,7 @@ use self::threads::Threads;
 use crate::auth::{self, Auth, Check, Identity, PublishKeys, Refusal};
 use crate::backend::{self, Authorizer, Backend, Forwarder};
 use crate::config::{Config, Deliver, Strategy, Transport};
+use crate::console::Console;
 use crate::error::Error;
 use crate::history::{self, History};
 use crate::hub::{self, Hub};
@@ -26,7 +27,7 @@ use crate::observe::Metrics;
 use crate::outbound::Outbound;
 use crate::places::Places;
 use crate::publish::Road;
-use crate::rules::{EventNames, Namespaces, Origins, Patterns, Proxies, RoomRules, TemplateError};
+use crate::rules::{EventNames, Namespaces, Origins, OwnPage, Patterns, Proxies, RoomRules, TemplateError};
 use crate::sockets::{
     self, Application, Endpoint, Handlers, IntoAck, Opening, RawSocket, Socket, Sockets, Transports,
 };
@@ -185,6 +186,8 @@ impl HttpDriver {
         let parts = Parts::assemble(&config, handlers, raw, &threads)?;
         let auth = Arc::clone(&parts.auth);
         threads.handles[0].spawn(async move { auth.warm_up().await });
+        let road = Arc::clone(parts.router.backend.road());
+        threads.handles[0].spawn(async move { road.tidy().await });
         let (stopping, stopped) = watch::channel(false);
         for (shard, thread) in threads.handles.iter().enumerate() {
             let (hub, sockets) = (Arc::clone(&parts.hub), Arc::clone(&parts.router.sockets));
@@ -259,6 +262,8 @@ impl Parts {
         let endpoints = endpoints(config, raw);
         let paths: Vec<String> = endpoints.iter().map(|endpoint| endpoint.path.clone()).collect();
         let events = || Ok::<_, Error>(EventNames::new(Patterns::parse(&config.events)?, paths.clone()));
+        let console = Console::new(config);
+        let own_page = OwnPage::new(console.is_some(), &config.host, !publish.every_key().is_empty());
         let backend = Backend::new(
             backend::Settings {
                 keys: PublishKeys::new(&publish.every_key())?,
@@ -270,6 +275,8 @@ impl Parts {
                 room_bytes_max: socket.room_bytes_max,
                 delivers_payload: publish.deliver == Deliver::Payload,
                 sender_redact: publish.sender_redact.clone(),
+                console,
+                own_page: own_page.clone(),
             },
             Arc::clone(&road),
             Arc::clone(&metrics),
@@ -294,6 +301,7 @@ impl Parts {
             rooms,
             events: events()?,
             origins: Origins::new(socket.cors_origins.as_deref(), auth.is_on()),
+            own_page,
             // Checked with the configuration.
             proxies: Proxies::parse(&config.trusted_proxies).unwrap_or_default(),
             cookie: socket.cookie.clone(),

@@ -112,7 +112,7 @@ impl<E: Clone, P: Clone> History<E, P> {
 
     /// How many sockets are away and may come back.
     pub(crate) fn away(&self) -> usize {
-        self.away.lock().len(Instant::now())
+        self.away.lock().len()
     }
 
     /// A position as clients get it.
@@ -161,6 +161,20 @@ impl<E: Clone, P: Clone> History<E, P> {
     /// A socket is away from now on.
     pub(crate) fn leave(&self, sid: Sid, what: P, doubt: Doubt, now: Instant) {
         self.away.lock().put(sid, Away { what, doubt }, now + self.settings.window, now);
+        // Nobody holds it any more, so it can be claimed at once.
+        self.claims.lock().remove(&sid);
+    }
+
+    /// What a socket that is away has left behind.
+    pub(crate) fn away_as(&self, sid: &Sid, now: Instant) -> Option<P> {
+        self.away.lock().get(sid, now).map(|away| away.what.clone())
+    }
+
+    /// Forgets what is too old.
+    pub(crate) fn tidy(&self, now: Instant) {
+        self.ring.lock().forget(now);
+        self.away.lock().forget(now);
+        self.claims.lock().forget(now);
     }
 
     /// Claims a socket for whoever has shown its pid. `false`: somebody else has just done so.

@@ -75,7 +75,8 @@ impl<E: Clone> Ring<E> {
         self.last + 1 - self.entries.len() as u64
     }
 
-    fn forget(&mut self, now: Instant) {
+    /// Drops what is too old, and what is too much.
+    pub(super) fn forget(&mut self, now: Instant) {
         while let Some(oldest) = self.entries.front() {
             let is_old = now.saturating_duration_since(oldest.at) > self.age_max;
             let is_too_much = self.bytes > self.bytes_max;

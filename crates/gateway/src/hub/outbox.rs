@@ -55,8 +55,9 @@ struct Queue {
 
 /// How frames leave.
 enum Way {
-    /// The next poll takes them; one may be waiting.
-    Poll { is_waited_for: bool },
+    /// The next poll takes them; one may be waiting. If none comes there is nobody who would see that too much
+    /// waits, so somebody is called.
+    Poll { is_waited_for: bool, on_overflow: Option<Box<dyn Fn() + Send + Sync>> },
     /// They are written as soon as the kernel takes them. While its buffer is full the session's
     /// task waits for room.
     Stream { stream: OwnedWriteHalf, is_full: bool },
@@ -96,11 +97,18 @@ pub(crate) enum Pushed {
 
 impl Outbox {
     pub(crate) fn polling() -> Arc<Self> {
-        Self::new(Way::Poll { is_waited_for: false })
+        Self::new(Way::Poll { is_waited_for: false, on_overflow: None })
     }
 
     pub(crate) fn streaming(stream: OwnedWriteHalf) -> Arc<Self> {
         Self::new(Way::Stream { stream, is_full: false })
+    }
+
+    /// Calls somebody when more waits for polls than may. It must only leave a note, because a fan-out goes on.
+    pub(crate) fn on_overflow(&self, call: impl Fn() + Send + Sync + 'static) {
+        if let Way::Poll { on_overflow, .. } = &mut self.queue.lock().way {
+            *on_overflow = Some(Box::new(call));
+        }
     }
 
     /// One that takes nothing.
@@ -215,7 +223,7 @@ impl Outbox {
         let mut queue = self.queue.lock();
         let is_empty = queue.frames.is_empty();
         match &mut queue.way {
-            Way::Poll { is_waited_for } => *is_waited_for = is_empty,
+            Way::Poll { is_waited_for, .. } => *is_waited_for = is_empty,
             Way::Stream { .. } => return None,
         }
         // The last packet of a session that ends comes alone: the stock client handles the end of
@@ -255,7 +263,7 @@ impl Outbox {
 
     /// The poll that waited has been answered with nothing.
     pub(crate) fn stop_waiting(&self) {
-        if let Way::Poll { is_waited_for } = &mut self.queue.lock().way {
+        if let Way::Poll { is_waited_for, .. } = &mut self.queue.lock().way {
             *is_waited_for = false;
         }
     }
@@ -287,7 +295,7 @@ impl Outbox {
     pub(crate) fn abandon(&self) {
         let mut queue = self.queue.lock();
         queue.give_up(Standing::Failed);
-        queue.way = Way::Poll { is_waited_for: false };
+        queue.way = Way::Poll { is_waited_for: false, on_overflow: None };
         drop(queue);
         self.changed.notify_waiters();
     }
@@ -323,6 +331,9 @@ impl Queue {
         }
         if self.bytes - self.replayed + cost(&frame) > bytes_max {
             self.give_up(Standing::Overflowed);
+            if let Way::Poll { on_overflow: Some(call), .. } = &self.way {
+                call();
+            }
             return Pushed::Dropped;
         }
         self.bytes += cost(&frame);
@@ -333,8 +344,8 @@ impl Queue {
     /// Whether the client can take a frame now: its poll waits, or the kernel has room for more
     /// than what the next sweep brings.
     fn is_ready(&self, frame: &Frame, bytes_max: usize) -> bool {
-        match self.way {
-            Way::Poll { is_waited_for } => is_waited_for && self.frames.is_empty(),
+        match &self.way {
+            Way::Poll { is_waited_for, .. } => *is_waited_for && self.frames.is_empty(),
             Way::Stream { is_full, .. } => !is_full && self.bytes - self.replayed + cost(frame) <= bytes_max,
         }
     }

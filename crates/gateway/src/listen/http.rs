@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -17,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::backend::{Backend, ReplyBody};
 use crate::places::Permit;
@@ -31,6 +33,9 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Headers of a request.
 const HEADERS_MAX: usize = 100;
+
+/// How long a stopping gateway still listens on a connection for a request that was sent before it said so.
+const ARRIVAL_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// Knows which side a request is for.
 pub(crate) struct Router {
@@ -79,9 +84,18 @@ pub(super) async fn serve(
 ) {
     let upgrade = Arc::new(Mutex::new(None));
     let asked = Arc::clone(&upgrade);
+    let announced = stopping.clone();
     let service = service_fn(move |request| -> Responding {
         let (router, asked) = (Arc::clone(&router), Arc::clone(&asked));
-        Box::pin(async move { Ok(router.route(request, peer, shard, &asked).await) })
+        let stopping = announced.clone();
+        Box::pin(async move {
+            let mut response = router.route(request, peer, shard, &asked).await;
+            if *stopping.borrow() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                // The last answer on this connection.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        })
     });
     // Who comes while the gateway stops still gets an answer, which says so; others are only let
     // finish what they have begun.
@@ -98,6 +112,8 @@ pub(super) async fn serve(
         let mut stop = pin!(async move {
             // An error means that the gateway is gone, which is a reason to stop as well.
             let _ = stopping.wait_for(|stopping| *stopping).await;
+            // A request that was sent before may still be on its way.
+            sleep(ARRIVAL_TIME_MAX).await;
         });
         poll_fn(|cx| {
             if !is_stopping && stop.as_mut().poll(cx).is_ready() {

@@ -11,7 +11,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -31,6 +31,9 @@ const FREE_PORT_TRIES: usize = 16;
 
 /// Pause after the system had no more file descriptors for a connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// Between two lines about connections that cannot be accepted.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
 
 /// Binds the port on the host's addresses. A loopback host is bound on IPv4 and IPv6, because
 /// `localhost` may mean either.
@@ -108,12 +111,17 @@ pub(crate) async fn accept(
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let turn = AtomicUsize::new(0);
+    let mut complained: Option<Instant> = None;
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) if is_of_the_peer(&error) => continue,
             Err(error) => {
-                tracing::error!(%error, "no connection can be accepted; is the limit of open files reached?");
+                // It fails many times a second; once a minute is enough to be told.
+                if complained.is_none_or(|at| at.elapsed() > COMPLAINT_PAUSE) {
+                    complained = Some(Instant::now());
+                    tracing::error!(%error, "no connection can be accepted; is the limit of open files reached?");
+                }
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 continue;
             }

@@ -8,7 +8,7 @@ use super::Patterns;
 pub(crate) const EVENT_CHARS_MAX: usize = 128;
 
 /// Paths of the gateway itself, which no event can have.
-const OWN_PATHS: [&str; 4] = ["livez", "readyz", "metrics", "favicon.ico"];
+const OWN_PATHS: [&str; 5] = ["livez", "readyz", "metrics", "favicon.ico", "console"];
 
 /// The event names that the configuration exposes.
 pub(crate) struct EventNames {
@@ -20,6 +20,8 @@ pub(crate) struct EventNames {
 /// Why a name is no event. The text is for the developer who sent it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NameRefused {
+    #[error("the path is the event's name: POST /<event>, such as /db-change")]
+    Empty,
     #[error("an event name has 1 to {EVENT_CHARS_MAX} characters, this one has {0}")]
     Length(usize),
     #[error("an event name consists of letters a-z and A-Z, digits and `: . _ - /`; this one has {0:?}")]
@@ -68,6 +70,9 @@ impl EventNames {
     /// Why none could.
     pub(crate) fn check_shape(&self, name: &str) -> Result<(), NameRefused> {
         let chars = name.chars().count();
+        if chars == 0 {
+            return Err(NameRefused::Empty);
+        }
         if !(1..=EVENT_CHARS_MAX).contains(&chars) {
             return Err(NameRefused::Length(chars));
         }
@@ -88,6 +93,7 @@ impl EventNames {
         OWN_PATHS.contains(&name)
             || name == "v1"
             || name.starts_with("v1/")
+            || name.starts_with("console/")
             || self
                 .socket_paths
                 .iter()
@@ -125,7 +131,7 @@ mod tests {
         ] {
             check(&["*"], name, expect!["ok"]);
         }
-        check(&["*"], "", expect!["an event name has 1 to 128 characters, this one has 0"]);
+        check(&["*"], "", expect!["the path is the event's name: POST /<event>, such as /db-change"]);
         check(&["*"], &"x".repeat(129), expect!["an event name has 1 to 128 characters, this one has 129"]);
         check(
             &["*"],
@@ -157,6 +163,8 @@ mod tests {
             "livez",
             "readyz",
             "metrics",
+            "console",
+            "console/console.js",
             "socket.io",
             "socket.io/",
             "socket.io/x",

@@ -3,6 +3,7 @@
 
 mod events;
 mod origins;
+mod own_page;
 mod pattern;
 mod proxies;
 mod rooms;
@@ -11,7 +12,8 @@ mod template;
 #[cfg(test)]
 pub(crate) use events::EVENT_CHARS_MAX;
 pub(crate) use events::{EventNames, NameRefused};
-pub(crate) use origins::{Cors, Origins};
+pub(crate) use origins::{Cors, Grant, Origins};
+pub(crate) use own_page::OwnPage;
 pub use pattern::{PATTERN_BYTES_MAX, Pattern, PatternError, Patterns};
 pub(crate) use proxies::Proxies;
 pub(crate) use rooms::{Namespaces, RoomRules};

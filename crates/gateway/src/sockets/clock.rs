@@ -12,15 +12,19 @@ const SESSIONS_PER_TURN: usize = 64;
 pub(super) async fn run(sockets: &Arc<Sockets>, shard: usize) {
     let Some(table) = sockets.shards.get(shard) else { return };
     loop {
-        match table.next_alarm() {
-            Some(at) => {
-                tokio::select! {
-                    () = sleep_until(at.into()) => {}
-                    () = table.earlier.notified() => continue,
-                }
+        let alarm = async {
+            match table.next_alarm() {
+                Some(at) => sleep_until(at.into()).await,
+                None => std::future::pending().await,
             }
-            None => {
-                table.earlier.notified().await;
+        };
+        tokio::select! {
+            () = alarm => {}
+            () = table.earlier.notified() => continue,
+            () = table.overflows.added.notified() => {
+                for session in table.overflows.take().iter().filter_map(|sid| table.find(sid)) {
+                    session.tick(sockets, now());
+                }
                 continue;
             }
         }

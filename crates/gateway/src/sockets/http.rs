@@ -18,7 +18,7 @@ use super::client::Handshake;
 use super::websocket::Upgrade;
 use super::{Endpoint, Session, Sockets, browser, now, polling, recovery};
 use crate::hub::Outbox;
-use crate::rules::Cors;
+use crate::rules::{Cors, Grant};
 
 /// What the listener does with a request.
 pub(crate) enum Answer {
@@ -64,8 +64,13 @@ impl Sockets {
         shard: usize,
     ) -> Answer {
         let is_upgrade = has_token(request.headers(), UPGRADE, "websocket");
-        let cors = self.settings.origins.judge(request.headers().get(ORIGIN));
+        let cors = match self.settings.own_page.connects(request.headers()) {
+            true => Cors::Allowed(Grant::Nothing),
+            false => self.settings.origins.judge(request.headers().get(ORIGIN)),
+        };
         let asked_headers = request.headers().get(http::header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+        let lacks_upgrade =
+            !is_upgrade && request.uri().query().is_some_and(|query| query.contains("transport=websocket"));
         let is_preflight = request.method() == Method::OPTIONS;
         let answer = match &cors {
             Cors::Refused => Err(Refused {
@@ -78,7 +83,15 @@ impl Sockets {
             Cors::Allowed(_) => self.route(endpoint, request, is_upgrade, peer, shard).await,
         };
         let mut answer = answer.unwrap_or_else(|refused| {
-            tracing::debug!(remote = %peer, code = refused.refusal.code(), "Engine.IO request refused");
+            match refused.refusal {
+                // Every session that ends while a request is on its way.
+                Refusal::UnknownSid => tracing::debug!(remote = %peer, "a request for a session that is over"),
+                refusal => {
+                    let reason = refused.message.as_deref().map_or_else(|| refusal.to_string(), str::to_owned);
+                    let hint = hint(refusal, lacks_upgrade);
+                    tracing::info!(remote = %peer, code = refusal.code(), reason, hint, "an Engine.IO request was refused");
+                }
+            }
             Answer::Reply(if is_upgrade { refused.on_upgrade() } else { refused.on_polling() })
         });
         let (Answer::Reply(response) | Answer::Upgrade(response, _)) = &mut answer;
@@ -258,6 +271,19 @@ fn switch_protocols(
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     Ok(Ok(response))
+}
+
+/// What an operator may do about a refusal.
+const fn hint(refusal: Refusal, lacks_upgrade: bool) -> &'static str {
+    match refusal {
+        Refusal::BadRequest if lacks_upgrade => {
+            "a WebSocket request without the header Upgrade: does a proxy in front drop it?"
+        }
+        Refusal::UnsupportedVersion => {
+            "the client speaks an older protocol: use version 3 or 4 of the client library"
+        }
+        _ => "",
+    }
 }
 
 /// A poll's body, compressed when that is wanted and worth it.

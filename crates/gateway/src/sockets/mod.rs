@@ -50,7 +50,7 @@ use crate::hub::{self, Hub, Outbox, Shape, Target};
 use crate::observe::Metrics;
 use crate::places::{Full, Permit, Places};
 use crate::publish::{Memory, Road};
-use crate::rules::{EventNames, Namespaces, Origins, Proxies, RoomRules};
+use crate::rules::{EventNames, Namespaces, Origins, OwnPage, Proxies, RoomRules};
 
 /// What the sockets of a gateway may do and use.
 pub(crate) struct Settings {
@@ -69,6 +69,7 @@ pub(crate) struct Settings {
     pub(crate) rooms: RoomRules,
     pub(crate) events: EventNames,
     pub(crate) origins: Origins,
+    pub(crate) own_page: OwnPage,
     pub(crate) proxies: Proxies,
     /// The name of the cookie that holds a polling session's id, for load balancers.
     pub(crate) cookie: Option<String>,
@@ -176,6 +177,10 @@ impl Sockets {
         let open = Frame::text(&engineio::open_packet(&sid, transport, &endpoint.settings));
         outbox.push(open, self.hub.limits().outbox_bytes_max);
         self.metrics.opened(transport);
+        if transport == Transport::Polling {
+            let notes = Arc::clone(&self.shards[shard].overflows);
+            outbox.on_overflow(move || notes.add(sid));
+        }
         let session = Session::open(self, endpoint, sid, transport, outbox, (handshake, place), now);
         let deadline = session.deadline();
         self.shards[shard].insert(Arc::clone(&session), deadline);

@@ -126,10 +126,12 @@ pub(super) async fn post(
     let taken = take(sockets, session, &body);
     session.outbox.flush();
     // Who sends too fast waits for its answer.
-    if taken.is_ok()
+    let end = now() + PAUSE_MAX;
+    while taken.is_ok()
+        && now() < end
         && let Some(pause) = session.pause(sockets, now())
     {
-        tokio::time::sleep(pause.min(PAUSE_MAX)).await;
+        tokio::time::sleep(pause).await;
     }
     Ok(match taken {
         Ok(()) | Err(CloseReason::TransportClose) => Posted::Taken,

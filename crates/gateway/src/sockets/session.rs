@@ -20,6 +20,9 @@ use crate::places::Permit;
 /// A connection that has left all its namespaces may live on for so many times `socket.connect_timeout_ms`.
 const NAMESPACELESS_FACTOR: u32 = 10;
 
+/// The longest that a client is left unread at once.
+const PAUSE_PART: Duration = Duration::from_millis(100);
+
 /// How far a client may be ahead of its pace: a second's events at once.
 const PACE_BURST: Duration = Duration::from_secs(1);
 
@@ -213,10 +216,15 @@ impl Session {
 
     /// How long the client has to be left unread, because it sent more than it may.
     pub(super) fn pause(&self, sockets: &Sockets, now: Instant) -> Option<Duration> {
-        let pause = self.state.lock().pace.ahead(now).saturating_sub(PACE_BURST);
+        let mut state = self.state.lock();
+        let pause = state.pace.ahead(now).saturating_sub(PACE_BURST);
         if pause.is_zero() {
             return None;
         }
+        // In parts, so that a ping that becomes due meanwhile is excused too.
+        let pause = pause.min(PAUSE_PART);
+        state.engine.excuse(pause);
+        drop(state);
         sockets.metrics.limit("events_per_s_max");
         Some(pause)
     }

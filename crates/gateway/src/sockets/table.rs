@@ -25,6 +25,26 @@ pub(super) struct Table {
     alarms: Mutex<BinaryHeap<Reverse<(Instant, Alarm)>>>,
     /// An alarm earlier than all others was set.
     pub(super) earlier: Notify,
+    /// Polling sessions for which too much waits.
+    pub(super) overflows: Arc<Overflows>,
+}
+
+/// Notes for the clock.
+#[derive(Default)]
+pub(super) struct Overflows {
+    sids: Mutex<Vec<Sid>>,
+    pub(super) added: Notify,
+}
+
+impl Overflows {
+    pub(super) fn add(&self, sid: Sid) {
+        self.sids.lock().push(sid);
+        self.added.notify_one();
+    }
+
+    pub(super) fn take(&self) -> Vec<Sid> {
+        std::mem::take(&mut *self.sids.lock())
+    }
 }
 
 /// An id that can stand in a heap.
@@ -39,6 +59,7 @@ impl Table {
             clients: Mutex::default(),
             alarms: Mutex::default(),
             earlier: Notify::new(),
+            overflows: Arc::default(),
         }
     }
 

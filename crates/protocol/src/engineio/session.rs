@@ -183,6 +183,13 @@ impl Session {
         }
     }
 
+    /// The peer is not listened to for a while, so its pong may take that much longer.
+    pub fn excuse(&mut self, time: Duration) {
+        if let Heartbeat::Awaiting { until, .. } = &mut self.heartbeat {
+            *until += time;
+        }
+    }
+
     /// A GET arrived.
     ///
     /// # Errors

@@ -16,20 +16,17 @@ export interface GatewayConfiguration {
    * for a claim of the token, as in `/tenant-{tenant}`. Default: ["/"].
    */
   namespaces?: readonly string[];
+  /** Whether the console page is served, at `/`. Without it: only when listening on loopback. Default: not set. */
+  console?: boolean;
   /** The proxies whose `X-Forwarded-For` is believed, as addresses or networks such as `10.0.0.0/8`. Default: []. */
   trusted_proxies?: readonly string[];
-  /** Where an event from a client goes: `event`, `url`, `secret`, `timeout_ms` in each table. Default: none. */
-  forward?: readonly Forward[];
   /**
-   * *Later: the gateway has no console page yet.* Whether the console page is served: `true`, or by default only
-   * when listening on loopback. Default: on for loopback.
-   */
-  console?: boolean;
-  /**
-   * *Later: the gateway stops without draining yet.* Over how many seconds the sockets are told to reconnect when
-   * the gateway stops. Default: 10.
+   * Over how many seconds the sockets are told to reconnect when the gateway stops; 0 tells all at once. 0 to
+   * 3600. Default: 10.
    */
   drain_s?: number;
+  /** Where an event from a client goes: `event`, `url`, `secret`, `timeout_ms` in each table. Default: none. */
+  forward?: readonly Forward[];
   /** Who may connect. */
   auth?: AuthConfiguration;
   /** Who may publish, and what. Without a key only programs on the same machine may publish. */
@@ -41,7 +38,7 @@ export interface GatewayConfiguration {
   rooms?: RoomsConfiguration;
   /** The side of the clients. */
   socket?: SocketConfiguration;
-  /** What a client that comes back gets. */
+  /** What a client that comes back after a loss gets. */
   recovery?: RecoveryConfiguration;
   /** Several gateways as one. */
   redis?: RedisConfiguration;
@@ -240,23 +237,25 @@ export interface SocketConfiguration {
   /** The largest `auth` object a client may send when it connects, in bytes. 2 to 1048576. Default: 16384. */
   auth_bytes_max?: number;
   /**
+   * How many events one connection may send in a second, and at once. One that sends more is read more slowly;
+   * nothing is lost. 1 to 1000000000. Default: 1000.
+   */
+  events_per_s_max?: number;
+  /**
    * How many acknowledgements one socket may owe; beyond it the next request for one fails. 1 to 1000000. Default:
    * 256.
    */
   pending_acks_max?: number;
 }
 
-/** What a client that comes back gets. */
+/** What a client that comes back after a loss gets. */
 export interface RecoveryConfiguration {
   /**
-   * *Later: a client that comes back gets a fresh session.* For how many seconds a client may be away and still
-   * get what it missed; 0 turns it off. Default: 120.
+   * For how many seconds a client may be away and still get what it missed; 0 turns it off. 0 to 86400. Default:
+   * 120.
    */
   window_s?: number;
-  /**
-   * *Later: a client that comes back gets a fresh session.* How many bytes of events are kept for it. Default:
-   * 67108864.
-   */
+  /** How many bytes of events are kept for it. 0 to 1099511627776. Default: 67108864. */
   bytes_max?: number;
 }
 

@@ -183,20 +183,18 @@ fn a_feature_that_is_not_built_yet() {
     refused(
         &toml(
             r#"
-console = true
 [redis]
 url = "redis://user:hunter2@redis"
 "#,
         ),
         expect![[r#"
-            gateway.toml:2: `console` is not available in this version: the gateway has no console page yet
-            gateway.toml:4: `redis.url` is not available in this version: several gateways do not know of each other yet"#]],
+            gateway.toml:3: `redis.url` is not available in this version: several gateways do not know of each other yet"#]],
     );
 }
 
 #[test]
 fn a_feature_that_is_not_built_may_be_turned_off() {
-    resolve(&toml("console = false\n"));
+    resolve(&toml("redis.url = \"\"\n"));
 }
 
 #[test]

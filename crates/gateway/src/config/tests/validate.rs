@@ -36,7 +36,7 @@ fn everybody_may_connect_only_where_nobody_else_is() {
     invalid(
         |config| config.host = "0.0.0.0".to_owned(),
         expect![
-            "`auth.strategy` is `none`, so everybody who can reach 0.0.0.0 would be let in: set `host` to 127.0.0.1, or accept it with `auth.insecure` = true (IDAE_SOCKET_AUTH_INSECURE=true)"
+            "`auth.strategy` is `none`, so everybody who can reach 0.0.0.0 would be let in: let clients prove who they are (`auth.strategy` = `jwt` or `introspection`), set `host` to 127.0.0.1, or accept it with `auth.insecure` = true (IDAE_SOCKET_AUTH_INSECURE=true)"
         ],
     );
     for host in ["127.0.0.1", "127.8.8.8", "localhost", "::1", "::ffff:127.0.0.1"] {
@@ -63,7 +63,7 @@ fn the_line_of_the_key_that_was_written() {
     super::refused(
         &toml("port = 1\nhost = \"0.0.0.0\"\n"),
         expect![
-            "gateway.toml:2: `auth.strategy` is `none`, so everybody who can reach 0.0.0.0 would be let in: set `host` to 127.0.0.1, or accept it with `auth.insecure` = true (IDAE_SOCKET_AUTH_INSECURE=true)"
+            "gateway.toml:2: `auth.strategy` is `none`, so everybody who can reach 0.0.0.0 would be let in: let clients prove who they are (`auth.strategy` = `jwt` or `introspection`), set `host` to 127.0.0.1, or accept it with `auth.insecure` = true (IDAE_SOCKET_AUTH_INSECURE=true)"
         ],
     );
     super::refused(

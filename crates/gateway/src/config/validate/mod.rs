@@ -101,7 +101,7 @@ fn host(config: &Config, report: &mut Report) {
             &["host", "auth.strategy", "auth.insecure"],
             format!(
                 "`auth.strategy` is `none`, so everybody who can reach {host} would be let in: \
-                 set `host` to 127.0.0.1, or accept it with `auth.insecure` = true (IDAE_SOCKET_AUTH_INSECURE=true)"
+                 let clients prove who they are (`auth.strategy` = `jwt` or `introspection`), set `host` to 127.0.0.1, or accept it with `auth.insecure` = true (IDAE_SOCKET_AUTH_INSECURE=true)"
             ),
         );
     }

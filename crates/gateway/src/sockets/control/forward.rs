@@ -15,8 +15,6 @@ pub(super) fn forward(sockets: &Arc<Sockets>, client: &Arc<Client>, name: &str, 
     let (name, args) = (name.to_owned(), args.into_owned());
     let turns = client.turns();
     Reply::later(async move {
-        // In the order in which the client sent them.
-        let _turn = turns.forwards.lock().await;
         let event = ClientEvent {
             name: &name,
             args: &args,
@@ -24,7 +22,8 @@ pub(super) fn forward(sockets: &Arc<Sockets>, client: &Arc<Client>, name: &str, 
             socket_id: &client.sid.to_string(),
             namespace: &client.namespace,
         };
-        match sockets.forwarder.forward(&event).await {
+        // In the order in which the client sent them.
+        match sockets.forwarder.forward(&event, &turns.forwards).await {
             Ok(Some(json)) => Answer::Json(json),
             Ok(None) => Answer::Status { status: "OK" },
             Err(Unanswered { code, detail }) => {

@@ -136,9 +136,15 @@ fn admit(
         shape,
     });
     // Not more than a socket may have, as was checked.
-    let _ = sockets.hub.join(key, identity.roles());
+    let _ = sockets.hub.join(key, &role_rooms(sockets, &identity));
     let admitted = Admitted { sid, key, shape, recovered: None };
     self::admitted(sockets, session, namespace, auth, identity, admitted);
+}
+
+/// The rooms of somebody's roles. One with a longer name than a room may have is none.
+pub(super) fn role_rooms<'a>(sockets: &Sockets, identity: &'a Identity) -> Vec<&'a str> {
+    let roles = identity.roles().iter().map(String::as_str);
+    roles.filter(|role| role.len() <= sockets.settings.room_bytes_max).collect()
 }
 
 /// Looking at what was missed may take its time, which is not the thread's.

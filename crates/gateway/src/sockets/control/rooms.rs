@@ -38,11 +38,19 @@ pub(super) fn change(sockets: &Arc<Sockets>, client: &Arc<Client>, args: &Args<'
 /// that were named.
 pub(super) fn grant_in(sockets: &Arc<Sockets>, client: &Arc<Client>, args: &Args<'_>) -> Reply {
     match granted_rooms(sockets, client, args) {
-        Some(rooms) => request(sockets, client, rooms, Change::Join, |_, _, changed| {
-            Answer::Granted(if changed.is_ok() { "true" } else { "false" })
-        }),
-        None => Reply::Ready(Answer::Granted("false")),
+        Ok(rooms) => request(sockets, client, rooms, Change::Join, granted),
+        Err(refused) => Reply::Ready(granted(sockets, client, Err(refused))),
     }
+}
+
+fn granted(sockets: &Sockets, client: &Client, changed: Result<Vec<String>, Refused>) -> Answer {
+    Answer::Granted(match changed {
+        Ok(_) => "true",
+        Err(refused) => {
+            report(sockets, client, &refused);
+            "false"
+        }
+    })
 }
 
 /// Makes a change as soon as it is decided and the changes before it are made.
@@ -107,8 +115,11 @@ async fn allow(
         let (room, namespace) = (room.clone(), namespace.to_owned());
         asking.spawn(async move {
             let authorization = match &sockets.authorizer {
-                Some(authorizer) => authorizer.authorize(&identity, &room, &namespace).await,
-                None => Authorization::Denied,
+                // Somebody who was let in without proof gets what is open to everybody, and no more.
+                Some(authorizer) if !sockets.auth.is_anonymous(&identity) => {
+                    authorizer.authorize(&identity, &room, &namespace).await
+                }
+                _ => Authorization::Denied,
             };
             match authorization {
                 Authorization::Granted => Ok(()),
@@ -147,12 +158,15 @@ pub(in crate::sockets) async fn allowed_rooms(
     allowed
 }
 
-fn is_ruled_in(sockets: &Sockets, identity: &Identity, room: &str) -> bool {
+pub(super) fn is_ruled_in(sockets: &Sockets, identity: &Identity, room: &str) -> bool {
     sockets.settings.rooms.allow(room, identity.roles(), &|claim| identity.claim(claim))
 }
 
 fn forbidden(room: &str) -> Refused {
-    ("room_forbidden", format!("you may not join `{room}`"))
+    (
+        "room_forbidden",
+        format!("you may not join `{room}`: it is none of your roles, and no rule (rooms.join) opens it"),
+    )
 }
 
 fn apply(
@@ -175,40 +189,51 @@ fn too_many(sockets: &Sockets) -> Refused {
 fn answer(sockets: &Sockets, client: &Client, changed: Result<Vec<String>, Refused>) -> Answer {
     match changed {
         Ok(rooms) => Answer::Rooms { status: "ok", rooms },
-        Err((code, detail)) => {
-            sockets.metrics.refused(code);
-            match code {
-                "too_many_rooms" => sockets.metrics.limit("rooms_max"),
-                "room_too_long" => sockets.metrics.limit("room_bytes_max"),
-                _ => {}
-            }
-            let remote = client.session().map(|session| session.handshake.address());
-            tracing::info!(remote = remote.map(tracing::field::display), sid = %client.sid, code, detail, "a change of rooms was refused");
+        Err(refused) => {
+            report(sockets, client, &refused);
+            let (code, detail) = refused;
             Answer::error(code, Some(detail))
         }
     }
 }
 
+/// Counts and logs that a change was refused.
+fn report(sockets: &Sockets, client: &Client, (code, detail): &Refused) {
+    sockets.metrics.refused(code);
+    match *code {
+        "too_many_rooms" => sockets.metrics.limit("rooms_max"),
+        "room_too_long" => sockets.metrics.limit("room_bytes_max"),
+        _ => {}
+    }
+    let remote = client.session().map(|session| session.handshake.address());
+    tracing::info!(remote = remote.map(tracing::field::display), sid = %client.sid, code, detail, "a change of rooms was refused");
+}
+
 /// The rooms that `grantIn` asks for, if they can be asked for.
-fn granted_rooms(sockets: &Sockets, client: &Client, args: &Args<'_>) -> Option<Vec<String>> {
+fn granted_rooms(sockets: &Sockets, client: &Client, args: &Args<'_>) -> Result<Vec<String>, Refused> {
+    let invalid = |detail: &str| ("invalid_room", detail.to_owned());
     // A map and not a struct, which would also be read from an array.
-    let mut grant = args.first::<serde_json::Map<String, serde_json::Value>>().ok()?;
+    let grant = args.first::<serde_json::Map<String, serde_json::Value>>();
+    let mut grant = grant.map_err(|_| invalid("grantIn takes an object {ROLE, host}"))?;
     let mut rooms = Vec::new();
     for key in ["ROLE", "host"] {
         match grant.remove(key) {
             Some(serde_json::Value::String(room)) => {
                 let is_role = !sockets.auth.is_on() || client.identity().roles().contains(&room);
                 if key == "ROLE" && !is_role {
-                    return None;
+                    return Err(forbidden(&room));
                 }
                 rooms.push(room);
             }
             None | Some(serde_json::Value::Null) => {}
-            Some(_) => return None,
+            Some(_) => return Err(invalid("ROLE and host are strings")),
         }
     }
-    let is_good = !rooms.is_empty() && rooms.iter().all(|room| check_room(sockets, room).is_ok());
-    is_good.then_some(rooms)
+    if rooms.is_empty() {
+        return Err(invalid("neither ROLE nor host is named"));
+    }
+    rooms.iter().try_for_each(|room| check_room(sockets, room))?;
+    Ok(rooms)
 }
 
 /// The rooms of an event's first argument, a name or a list of names.

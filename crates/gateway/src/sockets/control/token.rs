@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::super::client::{Client, Login};
 use super::super::{Sockets, now};
-use super::{Answer, Reply, check_namespace, left, rooms};
+use super::{Answer, Reply, check_namespace, left, role_rooms, rooms};
 use crate::auth::{Check, Identity, Refusal, RefusalCode, presented, unix_now};
 
 /// `token:refresh`: a new token of the same user.
@@ -28,7 +28,8 @@ pub(super) fn refresh(sockets: &Arc<Sockets>, client: &Arc<Client>, args: &Args<
             Check::Pending(checking) => checking.await,
         };
         let verdict = verdict.and_then(|identity| same_user(&sockets, &client, identity));
-        match verdict.and_then(|identity| check_namespace(&sockets, &client.namespace, identity)) {
+        let verdict = verdict.and_then(|identity| check_namespace(&sockets, &client.namespace, identity));
+        match verdict.and_then(|identity| check_rooms(&sockets, &client, identity)) {
             Ok(identity) => {
                 let expires_at = identity.valid_until();
                 become_identity(&sockets, &client, identity).await;
@@ -58,6 +59,22 @@ fn same_user(sockets: &Sockets, client: &Client, identity: Arc<Identity>) -> Res
     ))
 }
 
+/// The rooms of the new roles have to fit beside those that the socket has chosen.
+fn check_rooms(
+    sockets: &Sockets,
+    client: &Client,
+    identity: Arc<Identity>,
+) -> Result<Arc<Identity>, Refusal> {
+    let (current, rooms_max) = (client.identity(), sockets.hub.limits().rooms_max);
+    let chosen = sockets.hub.rooms(client.key).into_iter();
+    let chosen = chosen.filter(|room| !current.roles().contains(room) && !identity.roles().contains(room));
+    if chosen.count() + identity.roles().len() > rooms_max {
+        let reason = format!("the rooms of the token's roles and the socket's own are more than {rooms_max}");
+        return Err(Refusal::new(RefusalCode::TooManyRooms, reason));
+    }
+    Ok(identity)
+}
+
 /// The socket's identity is another one from now on: its roles' rooms are the new ones, and it leaves the rooms
 /// that it may not be in any more.
 async fn become_identity(sockets: &Arc<Sockets>, client: &Arc<Client>, identity: Arc<Identity>) {
@@ -75,13 +92,15 @@ async fn become_identity(sockets: &Arc<Sockets>, client: &Arc<Client>, identity:
     if let Some(session) = client.session() {
         session.reset_alarm(sockets);
     }
-    // Past the limit the new roles cannot be joined; the socket keeps what it has.
-    if sockets.hub.join(client.key, identity.roles()).is_err() {
-        tracing::warn!(sid = %client.sid, "a socket with as many rooms as it may have does not get the rooms of its new roles");
-    }
-    let rooms = sockets.hub.rooms(client.key);
+    // The rooms of roles that are gone go first, unless a rule opens them: nobody asked for them.
+    let is_gone = |room: &&String| !rooms::is_ruled_in(sockets, &identity, room);
+    let gone: Vec<&String> = former.roles().iter().filter(is_gone).collect();
+    sockets.hub.part(client.key, &gone);
+    // They fit, as was checked.
+    let _ = sockets.hub.join(client.key, &role_rooms(sockets, &identity));
     let is_role = |room: &String| identity.roles().contains(room);
-    let in_doubt: Vec<String> = rooms.into_iter().filter(|room| !is_role(room)).collect();
+    let in_doubt: Vec<String> =
+        sockets.hub.rooms(client.key).into_iter().filter(|room| !is_role(room)).collect();
     // With the same roles the backend has decided already, and with the same claims the rules have.
     if in_doubt.is_empty() || *former == *identity {
         return;

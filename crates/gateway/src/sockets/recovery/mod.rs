@@ -129,25 +129,35 @@ pub(super) fn claim(
     let history = &sockets.history;
     let sid = history.sid_of(pid)?;
     let now = now();
-    if !history.claim(sid, now) {
+    let offset = match &wish.offset {
+        // It has received nothing yet.
+        None | Some(serde_json::Value::Null) => None,
+        Some(offset) => Some(history.parse_offset(offset.as_str()?)?),
+    };
+    // A claim that must fail changes nothing for the owner.
+    let live = sockets.client(&sid);
+    let is_owner = match (&live, history.away_as(&sid, now)) {
+        (Some(client), _) => *client.namespace == *namespace && client.identity().user() == identity.user(),
+        (None, Some(away)) => *away.namespace == *namespace && away.identity.user() == identity.user(),
+        (None, None) => false,
+    };
+    if !is_owner || !history.claim(sid, now) {
         return None;
     }
     // Back before its loss was noticed: the connection it had is not its own any more.
-    if let Some(former) = sockets.client(&sid).and_then(|client| client.session())
+    if let Some(former) = live.and_then(|client| client.session())
         && !std::ptr::eq(&*former, session)
     {
         former.end_silently(sockets);
     }
     let away = history.come_back(&sid, now)?;
+    // Leaving has given the claim back; from here on it is this client's.
+    history.claim(sid, now);
     let Departed { namespace: former_namespace, identity: former, stay, unproven } = &away.what;
     if **former_namespace != *namespace || former.user() != identity.user() {
         return None;
     }
-    let position = match &wish.offset {
-        // It has received nothing yet.
-        None | Some(serde_json::Value::Null) => stay.since,
-        Some(offset) => history.parse_offset(offset.as_str()?)?,
-    };
+    let position = offset.unwrap_or(stay.since);
     if !history.reaches(position, away.doubt) {
         return None;
     }
@@ -191,7 +201,7 @@ pub(super) async fn bring_back(
         (key, (events > 0).then_some(position))
     };
     // Roles that are new; past the limit the socket keeps what it has.
-    let _ = sockets.hub.join(key, identity.roles());
+    let _ = sockets.hub.join(key, &control::role_rooms(sockets, &identity));
     let recovered = Recovered {
         doubt,
         proven: sockets.history.proven(now()),
