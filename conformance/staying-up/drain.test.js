@@ -70,7 +70,7 @@ async function halfPublish(t, gateway, length = BODY.length) {
 }
 
 for (const signal of ['SIGTERM', 'SIGINT']) {
-  describe(signal, () => {
+  describe(signal, { concurrency: 3 }, () => {
     test('is told to everybody who asks, at once', async (t) => {
       const gateway = await start(t, { drainS: 4 });
       // Somebody has to be there, or the end is at once.
@@ -239,7 +239,7 @@ test('a request that never ends does not keep it', async (t) => {
   assert.deepEqual(await within(gateway.exited, 'the end', 12_000), CLEAN);
 });
 
-describe('the stock client', () => {
+describe('the stock client', { concurrency: 3 }, () => {
   for (const transports of [['websocket'], ['polling'], ['polling', 'websocket']]) {
     test(`says transport close and comes back to the next gateway (${transports.join(', ')})`, async (t) => {
       const first = await start(t, { drainS: 1 });

@@ -32,6 +32,9 @@ async function publishAll(gateway, target, payloads) {
   for (const payload of payloads) await gateway.publish('e', { ...target, payload });
 }
 
+/** Each test has a gateway of its own, and spends its time waiting. */
+const together = { concurrency: 4 };
+
 const range = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
 /** Two claims of one pid that is connected must not be nearer than 300 ms; a client waits longer before it is back. */
@@ -42,7 +45,7 @@ const parked = (gateway, count = 1) =>
   metricsShow(gateway, (now) => now.recoverable === count && now.sockets === 0, `${count} sessions to wait for their clients`);
 
 for (const [name, transports] of Object.entries(TRANSPORTS)) {
-  describe(`the stock client over ${name}`, () => {
+  describe(`the stock client over ${name}`, together, () => {
     /** A gateway, a proxy before it, and a client with a diary that has settled on its transport. */
     async function start(t, { windowS, config, rooms = 'r', ...options } = {}) {
       const gateway = await open(t, { windowS, config });
@@ -322,7 +325,7 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
   });
 }
 
-describe('the stock client in the middle of an upgrade', () => {
+describe('the stock client in the middle of an upgrade', together, () => {
   test('is brought everything once', async (t) => {
     const gateway = await open(t);
     const slow = await slowUpgradeProxy(t, gateway);
@@ -346,7 +349,7 @@ describe('the stock client in the middle of an upgrade', () => {
   });
 });
 
-describe('on the wire', () => {
+describe('on the wire', together, () => {
   test('CONNECT has sid and pid, an event its offset at the end', async (t) => {
     const gateway = await open(t);
     const socket = await RawSocket.open(gateway);
@@ -537,7 +540,7 @@ describe('on the wire', () => {
   });
 });
 
-describe('ways to be lost', () => {
+describe('ways to be lost', together, () => {
   const ping = '[socket]\nping_interval_ms = 300\nping_timeout_ms = 300\n';
   const ways = {
     'a reset': ({ websocket }) => websocket.reset(),
@@ -600,7 +603,7 @@ describe('ways to be lost', () => {
   });
 });
 
-describe('an honest fresh session', () => {
+describe('an honest fresh session', together, () => {
   const odd = {
     'an unknown pid': { pid: 'AAAAAAAAAAAAAAAAAAAA' },
     'an empty pid': { pid: '' },
@@ -760,7 +763,7 @@ describe('an honest fresh session', () => {
   }
 });
 
-describe('who may claim', () => {
+describe('who may claim', together, () => {
   /** Two or more claims of one session at the same moment; returns all outcomes. */
   async function claimTogether(gateway, claim, count = 2) {
     const websockets = await Promise.all(Array.from({ length: count }, () => openKnowing(gateway)));
@@ -868,7 +871,7 @@ describe('who may claim', () => {
     assert.ok(free >= 16, `only ${free} places of ${pids.slice(0, 3)} differ`);
   });
 
-  describe('with tokens', () => {
+  describe('with tokens', together, () => {
     const config = `${JWT_CONFIG}[rooms]\njoin = ["public:*", "tenant:{tenant}:*", "user:{sub}:*"]\n`;
     const start = (t) => open(t, { config });
     const ada = (more) => ({ token: token('ada', more) });
@@ -1013,7 +1016,7 @@ describe('who may claim', () => {
   });
 });
 
-describe('several namespaces on one connection', () => {
+describe('several namespaces on one connection', together, () => {
   const config = 'namespaces = ["/", "/shop", "/chat"]\n';
   const NAMESPACES = ['/', '/shop', '/chat'];
 
@@ -1095,7 +1098,7 @@ describe('several namespaces on one connection', () => {
   });
 });
 
-describe('during the return', () => {
+describe('during the return', together, () => {
   test('events that are published meanwhile come once and behind what was missed', async (t) => {
     const gateway = await open(t);
     const socket = await RawSocket.open(gateway);
