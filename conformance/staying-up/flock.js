@@ -1,5 +1,5 @@
 // Thousands of light clients that know how to come back, in one process. Orders: {gather}, {cut},
-// {deafen}, {comeBack}, {check}, {churn}; see each. Answers: one message with one key.
+// {deafen}, {comeBack}, {check}, {churn}; see each. The answer is one message with one key.
 
 import { LightClient, lightFrame } from '../harness/light.js';
 
@@ -137,6 +137,33 @@ const orders = {
       });
     };
     look();
+  },
+  /** So many come one after the other, enter a room of their own, and go; every other one rudely. */
+  churn({ port, count, atOnce }) {
+    let begun = 0;
+    let gone = 0;
+    const one = () => {
+      if (begun === count) return;
+      begun += 1;
+      const number = begun;
+      const visitor = new LightClient({
+        port,
+        index: number,
+        onPacket: (text) => {
+          if (text.startsWith('0{')) visitor.send('40');
+          else if (text.startsWith('40{')) visitor.send(`420["subscribe","room-${number}"]`);
+          else if (text.startsWith('430[{"status":"ok"')) number % 2 ? visitor.leave() : visitor.reset();
+          else if (!text.startsWith('42')) fail(`client ${number} got ${text}`);
+        },
+        onOver: () => {
+          if (!/by the test$/.test(visitor.over)) fail(`client ${number}: ${visitor.over}`);
+          gone += 1;
+          if (gone === count) process.send({ churned: gone });
+          one();
+        },
+      });
+    };
+    for (let i = 0; i < atOnce; i += 1) one();
   },
 };
 
