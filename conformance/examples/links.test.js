@@ -8,6 +8,8 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const documents = [
+  'README.md',
+  'docs/comparison.md',
   'docs/guide.md',
   'docs/operations.md',
   'docs/troubleshooting.md',

@@ -110,7 +110,7 @@ Publish an event:
 
   curl -d '{{\"rooms\":[\"admin\"],\"payload\":{{\"entity\":\"users\",\"action\":\"update\",\"id\":123}}}}' -H 'content-type: application/json' {key}{url}/{event}
 
-Receive it (npm install socket.io-client):
+Receive it (npm install socket.io-client; save as listen.mjs; node listen.mjs):
 
   import {{ io }} from 'socket.io-client';
   const socket = io('{url}'{options});

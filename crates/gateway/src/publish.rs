@@ -59,6 +59,16 @@ pub(crate) struct Departed {
     pub(crate) unproven: Option<u64>,
 }
 
+impl Departed {
+    /// What remembering it costs, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        const OVERHEAD_BYTES: usize = 512;
+        const VISIT_BYTES: usize = 64;
+        let rooms: usize = self.stay.visits.iter().map(|visit| visit.room.len() + VISIT_BYTES).sum();
+        OVERHEAD_BYTES + rooms
+    }
+}
+
 /// How often the history is looked at when nobody publishes.
 const TIDY_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -150,17 +160,17 @@ impl Road {
         let now = Instant::now();
         let order = self.order.lock();
         let event = if !self.history.is_on() {
-            Arc::new(hub::Event::plain(target, volatile, 0, frame))
+            Arc::new(hub::Event::new(target, volatile, 0, frame, 0))
         } else if volatile {
             // It has the place of the event before it: whoever has this one has that one too.
             let position = self.history.position();
             frame.overwrite(2 + OFFSET_BYTES, &self.history.offset(position));
-            Arc::new(hub::Event::with_offset(target, volatile, position, frame, TAIL_BYTES))
+            Arc::new(hub::Event::new(target, volatile, position, frame, TAIL_BYTES))
         } else {
             let bytes = frame.len() + target.bytes();
             self.history.push(bytes, now, |position| {
                 frame.overwrite(2 + OFFSET_BYTES, &self.history.offset(position));
-                Arc::new(hub::Event::with_offset(target, volatile, position, frame, TAIL_BYTES))
+                Arc::new(hub::Event::new(target, volatile, position, frame, TAIL_BYTES))
             })
         };
         let delivery = self.hub.enqueue(event, now);

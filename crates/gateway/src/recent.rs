@@ -9,11 +9,12 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
-/// A map that forgets: an entry when its time is over, the oldest when there are too many.
+/// A map that forgets: an entry when its time is over, the oldest when all together weigh too much.
 pub(crate) struct Recent<K, V> {
-    entries_max: usize,
+    weight_max: usize,
+    weight: usize,
     entries: HashMap<K, Entry<V>>,
-    /// In the order in which they were put. An entry that was put again has two; the later counts.
+    /// In the order in which they were put. An entry that was put again or is gone has one that does not count.
     order: VecDeque<(K, u64)>,
     puts: u64,
 }
@@ -21,34 +22,45 @@ pub(crate) struct Recent<K, V> {
 struct Entry<V> {
     value: V,
     until: Instant,
+    weight: usize,
     put: u64,
 }
 
 impl<K: Hash + Eq + Clone, V> Recent<K, V> {
-    pub(crate) fn new(entries_max: usize) -> Self {
-        Self { entries_max, entries: HashMap::new(), order: VecDeque::new(), puts: 0 }
+    pub(crate) fn new(weight_max: usize) -> Self {
+        Self { weight_max, weight: 0, entries: HashMap::new(), order: VecDeque::new(), puts: 0 }
     }
 
-    pub(crate) fn get<Q>(&self, key: &Q, now: Instant) -> Option<&V>
-    where
-        K: std::borrow::Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
+    pub(crate) fn get(&self, key: &K, now: Instant) -> Option<&V> {
         self.entries.get(key).filter(|entry| now < entry.until).map(|entry| &entry.value)
     }
 
-    /// Remembers a value until then, in place of the one before.
+    /// Remembers a value of weight one until then, in place of the one before.
     pub(crate) fn put(&mut self, key: K, value: V, until: Instant, now: Instant) {
+        self.put_heavy(key, value, 1, until, now);
+    }
+
+    /// Remembers a value until then. Returns whether others had to be forgotten for it before their time.
+    pub(crate) fn put_heavy(
+        &mut self,
+        key: K,
+        value: V,
+        weight: usize,
+        until: Instant,
+        now: Instant,
+    ) -> bool {
         self.puts += 1;
         let put = self.puts;
+        self.remove(&key);
         self.order.push_back((key.clone(), put));
-        self.entries.insert(key, Entry { value, until, put });
-        self.forget(now);
+        self.entries.insert(key, Entry { value, until, weight, put });
+        self.weight += weight;
+        self.forget(now)
     }
 
     /// Forgets a value and returns it, if its time is not over.
     pub(crate) fn take(&mut self, key: &K, now: Instant) -> Option<V> {
-        let entry = self.entries.remove(key)?;
+        let entry = self.remove(key)?;
         (now < entry.until).then_some(entry.value)
     }
 
@@ -57,26 +69,32 @@ impl<K: Hash + Eq + Clone, V> Recent<K, V> {
         self.entries.len()
     }
 
-    pub(crate) fn remove<Q>(&mut self, key: &Q)
-    where
-        K: std::borrow::Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        self.entries.remove(key);
-    }
-
-    /// Drops what is over at the old end, and what is too much.
-    pub(crate) fn forget(&mut self, now: Instant) {
+    /// Drops what is over at the old end, and what is too much. Returns whether anything was too much.
+    pub(crate) fn forget(&mut self, now: Instant) -> bool {
+        let mut was_too_much = false;
         while let Some((key, put)) = self.order.front() {
-            let entry = self.entries.get(key).filter(|entry| entry.put == *put);
-            if let Some(entry) = entry {
-                if now < entry.until && self.order.len() <= self.entries_max {
-                    return;
+            if let Some(entry) = self.entries.get(key).filter(|entry| entry.put == *put) {
+                let is_over = now >= entry.until;
+                if !is_over && self.weight <= self.weight_max {
+                    break;
                 }
-                self.entries.remove(key);
+                was_too_much |= !is_over;
+                let key = key.clone();
+                self.remove(&key);
             }
             self.order.pop_front();
         }
+        if self.order.len() > 2 * self.entries.len() + 64 {
+            let entries = &self.entries;
+            self.order.retain(|(key, put)| entries.get(key).is_some_and(|entry| entry.put == *put));
+        }
+        was_too_much
+    }
+
+    fn remove(&mut self, key: &K) -> Option<Entry<V>> {
+        let entry = self.entries.remove(key)?;
+        self.weight -= entry.weight;
+        Some(entry)
     }
 }
 
@@ -110,7 +128,7 @@ impl<K: Hash + Eq + Clone, V> Answers<K, V> {
         let now = Instant::now();
         let mut answers = self.0.lock();
         if time.is_zero() {
-            answers.remove(&key);
+            answers.take(&key, now);
         } else {
             answers.put(key, Arc::clone(flight), now + time, now);
         }
@@ -128,28 +146,44 @@ mod tests {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
         let mut recent = Recent::new(3);
         recent.put("a", 1, start + second, start);
-        assert_eq!(recent.get("a", start), Some(&1));
-        assert_eq!(recent.get("a", start + second), None);
+        assert_eq!(recent.get(&"a", start), Some(&1));
+        assert_eq!(recent.get(&"a", start + second), None);
         recent.put("a", 2, start + 9 * second, start + second);
-        assert_eq!(recent.get("a", start + 2 * second), Some(&2));
+        assert_eq!(recent.get(&"a", start + 2 * second), Some(&2));
         for (key, value) in [("b", 3), ("c", 4), ("d", 5)] {
             recent.put(key, value, start + 9 * second, start + second);
         }
-        assert_eq!(recent.get("a", start + 2 * second), None, "the oldest had to go");
-        assert_eq!(recent.get("d", start + 2 * second), Some(&5));
-        assert!(recent.entries.len() <= 3 && recent.order.len() <= 3);
-        recent.remove("d");
-        assert_eq!(recent.get("d", start + 2 * second), None);
+        assert_eq!(recent.get(&"a", start + 2 * second), None, "the oldest had to go");
+        assert_eq!(recent.take(&"d", start + 2 * second), Some(5));
+        assert_eq!((recent.get(&"d", start + 2 * second), recent.len()), (None, 2));
     }
 
     #[test]
-    fn what_is_put_over_and_over_takes_no_more_room() {
+    fn who_comes_and_goes_pushes_nobody_out() {
         let now = Instant::now();
+        let later = now + Duration::from_secs(9);
         let mut recent = Recent::new(4);
-        for round in 0..100 {
-            recent.put("same", round, now + Duration::from_secs(9), now);
+        recent.put("quiet", 0, later, now);
+        for round in 1..10_000 {
+            recent.put("restless", round, later, now);
+            if round % 2 == 0 {
+                recent.take(&"restless", now);
+            }
         }
-        assert_eq!(recent.get("same", now), Some(&99));
-        assert!(recent.order.len() <= 4);
+        assert_eq!((recent.get(&"quiet", now), recent.get(&"restless", now)), (Some(&0), Some(&9_999)));
+        assert!(recent.order.len() <= 70, "{}", recent.order.len());
+    }
+
+    #[test]
+    fn what_weighs_more_leaves_less_room() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(9);
+        let mut recent = Recent::new(10);
+        assert!(!recent.put_heavy("a", (), 4, later, now));
+        assert!(!recent.put_heavy("b", (), 6, later, now));
+        assert!(recent.put_heavy("c", (), 5, later, now), "both had to go for it");
+        assert_eq!(recent.len(), 1);
+        assert!(recent.put_heavy("d", (), 11, later, now), "too heavy by itself");
+        assert_eq!((recent.len(), recent.weight), (0, 0));
     }
 }

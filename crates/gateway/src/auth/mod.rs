@@ -26,6 +26,7 @@ use claims::ClaimNames;
 pub use claims::Identity;
 use introspection::Introspection;
 pub use jws::Signer;
+pub(crate) use jws::TOKEN_BYTES_MAX;
 use jwt::Jwt;
 pub(crate) use keys::{KeyRefused, PublishKeys, Publisher};
 pub use refusal::{Refusal, RefusalCode};

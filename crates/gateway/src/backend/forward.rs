@@ -24,7 +24,7 @@ use crate::rules::{Pattern, PatternError};
 /// Requests at the same time.
 const SENDING_MAX: usize = 64;
 
-/// Events that are on their way, those that wait for their turn included.
+/// Clients with an event on its way, or waiting for its turn among those of others.
 const WAITING_MAX: usize = 1_024;
 
 /// Forwards events of clients.
@@ -117,17 +117,21 @@ impl Forwarder {
         let Some(route) = self.route(event.name) else {
             return Err(Unanswered::new("unknown_event", "no [[forward]] covers the event"));
         };
-        let _place = self.place()?;
         let body = body(event);
         let sending = async {
             let _after_those_before = turn.lock().await;
+            // Only now, so that one client takes one place.
+            let Some(_place) = self.place() else { return Ok(None) };
             let _turn = self.turns.acquire().await;
-            Outbound::ask(self.request(route, body), route.time_max).await
+            Outbound::ask(self.request(route, body), route.time_max).await.map(Some)
         };
         // Waiting counts too: the client waits for its answer.
         let answer = tokio::time::timeout(route.time_max, sending).await;
         let answer = answer.unwrap_or(Err(NoAnswer::TimedOut(route.time_max)));
-        answer.map(|answer| acknowledgement(&answer)).unwrap_or_else(|error| {
+        let busy = || Err(Unanswered::new("forward_busy", "too many events are on their way to the backend"));
+        let acknowledge =
+            |answer: Option<Answer>| answer.map_or_else(busy, |answer| acknowledgement(&answer));
+        answer.map(acknowledge).unwrap_or_else(|error| {
             let code = match error {
                 NoAnswer::TimedOut(_) => "forward_timeout",
                 NoAnswer::Unreachable(_) => "forward_failed",
@@ -159,13 +163,13 @@ impl Forwarder {
         request.body(body)
     }
 
-    fn place(&self) -> Result<Place<'_>, Unanswered> {
+    fn place(&self) -> Option<Place<'_>> {
         let place = Place(&self.waiting);
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
             tracing::warn!(limit = WAITING_MAX, "an event was not forwarded: too many are on their way");
-            return Err(Unanswered::new("forward_busy", "too many events are on their way to the backend"));
+            return None;
         }
-        Ok(place)
+        Some(place)
     }
 }
 

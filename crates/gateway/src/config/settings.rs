@@ -197,8 +197,11 @@ section! {
 
     /// For how many seconds a client may be away and still get what it missed; 0 turns it off.
     window_s: u64 = 120, in 0..=86_400;
-    /// How many bytes of events are kept for it.
+    /// How many bytes of events are kept for it, and half as many of what is known of the sockets that are away.
     bytes_max: usize = 67_108_864, in 0..=1_099_511_627_776;
+    /// How many bytes one client may have missed, 64 for each event included; beyond it the client gets a fresh
+    /// session.
+    replay_bytes_max: usize = 4_194_304, in 0..=1_099_511_627_776;
 }
 
 section! {

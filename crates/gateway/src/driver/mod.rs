@@ -239,16 +239,17 @@ impl Parts {
             threads.handles.len(),
             hub::Limits {
                 outbox_bytes_max: socket.outbox_bytes_max,
-                backlog_bytes_max: publish.queue_bytes_max / threads.handles.len(),
+                backlog_bytes_max: publish.queue_bytes_max,
                 rooms_max: socket.rooms_max,
             },
             Arc::<Metrics>::clone(&metrics),
         ));
         let history = Arc::new(History::new(history::Settings {
             window: Duration::from_secs(config.recovery.window_s),
-            notice_time: Duration::from_millis(socket.ping_interval_ms + socket.ping_timeout_ms),
+            // A pong proves what was sent before its ping, which is a timeout older, and a client that sends something
+            // else meanwhile gets one timeout more.
+            notice_time: Duration::from_millis(socket.ping_interval_ms + 3 * socket.ping_timeout_ms),
             bytes_max: config.recovery.bytes_max,
-            away_max: socket.connections_max,
         }));
         let road = Arc::new(Road::new(
             Arc::clone(&hub),
@@ -296,6 +297,7 @@ impl Parts {
                 attachments_bytes_max: socket.payload_bytes_max,
             },
             room_bytes_max: socket.room_bytes_max,
+            replay_bytes_max: config.recovery.replay_bytes_max,
             pending_acks_max: socket.pending_acks_max,
             namespaces,
             rooms,
@@ -308,7 +310,6 @@ impl Parts {
         };
         let parts = sockets::Parts {
             hub: Arc::clone(&hub),
-            road,
             history,
             auth: Arc::clone(&auth),
             authorizer: authorizer(config, &outbound),

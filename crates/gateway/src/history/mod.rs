@@ -35,6 +35,9 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 /// second before they come back, so one whose claim was lost on the way is not shut out.
 const CLAIM_TIME: Duration = Duration::from_millis(300);
 
+/// Claims that are remembered. They last a moment.
+const CLAIMS_MAX: usize = 100_000;
+
 /// What is remembered, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
@@ -42,10 +45,8 @@ pub(crate) struct Settings {
     pub(crate) window: Duration,
     /// How long a connection may be dead before that is noticed: what was sent in that time may be missing too.
     pub(crate) notice_time: Duration,
-    /// Bytes of events.
+    /// Bytes of events, and half as many for the sockets that are away.
     pub(crate) bytes_max: usize,
-    /// Sockets that are away.
-    pub(crate) away_max: usize,
 }
 
 /// The events of the recent past, and the sockets that are away.
@@ -79,8 +80,8 @@ impl<E: Clone, P: Clone> History<E, P> {
             epoch,
             ring: Mutex::new(Ring::new(settings.bytes_max, settings.window + settings.notice_time)),
             pids: Pids::new(),
-            away: Mutex::new(Recent::new(settings.away_max)),
-            claims: Mutex::new(Recent::new(settings.away_max)),
+            away: Mutex::new(Recent::new(settings.bytes_max / 2)),
+            claims: Mutex::new(Recent::new(CLAIMS_MAX)),
         }
     }
 
@@ -100,9 +101,10 @@ impl<E: Clone, P: Clone> History<E, P> {
         self.ring.lock().last()
     }
 
-    /// Events behind a position, at most `max` of them.
-    pub(crate) fn after(&self, position: u64, max: usize) -> Chunk<E> {
-        self.ring.lock().after(position, max)
+    /// Events behind a position, at most `max` of them. `None` if one may be missing of those that somebody with
+    /// these doubts may not have.
+    pub(crate) fn after(&self, position: u64, doubt: Doubt, max: usize) -> Option<Chunk<E>> {
+        self.ring.lock().after(position, doubt.0, max)
     }
 
     /// How many events are kept, and how many bytes they are.
@@ -127,14 +129,18 @@ impl<E: Clone, P: Clone> History<E, P> {
         offset
     }
 
-    /// The position behind a client's offset, if it is one of this life.
+    /// The position behind a client's offset; `None` if it is no offset, or one that was never given out. One of
+    /// another life stands for the begin of this: a client keeps it until its first event here.
     pub(crate) fn parse_offset(&self, offset: &str) -> Option<u64> {
-        let digits = offset.as_bytes().strip_prefix(&self.epoch)?;
-        if digits.len() != POSITION_BYTES {
+        let value = |byte: &u8| ALPHABET.iter().position(|letter| letter == byte);
+        let (epoch, digits) = offset.as_bytes().split_at_checked(EPOCH_BYTES)?;
+        if digits.len() != POSITION_BYTES || epoch.iter().any(|byte| value(byte).is_none()) {
             return None;
         }
-        let value = |byte: &u8| ALPHABET.iter().position(|letter| letter == byte);
         let position = digits.iter().try_fold(0_u64, |sum, byte| Some(sum * 64 + value(byte)? as u64))?;
+        if *epoch != self.epoch {
+            return Some(0);
+        }
         (position <= self.position()).then_some(position)
     }
 
@@ -158,11 +164,14 @@ impl<E: Clone, P: Clone> History<E, P> {
         now + self.settings.notice_time
     }
 
-    /// A socket is away from now on.
-    pub(crate) fn leave(&self, sid: Sid, what: P, doubt: Doubt, now: Instant) {
-        self.away.lock().put(sid, Away { what, doubt }, now + self.settings.window, now);
+    /// A socket is away from now on. Remembering it takes so many bytes. Returns whether others had to be
+    /// forgotten for it before their time.
+    pub(crate) fn leave(&self, sid: Sid, what: P, bytes: usize, doubt: Doubt, now: Instant) -> bool {
+        let until = now + self.settings.window;
+        let was_too_much = self.away.lock().put_heavy(sid, Away { what, doubt }, bytes, until, now);
         // Nobody holds it any more, so it can be claimed at once.
-        self.claims.lock().remove(&sid);
+        self.claims.lock().take(&sid, now);
+        was_too_much
     }
 
     /// What a socket that is away has left behind.
@@ -193,7 +202,8 @@ impl<E: Clone, P: Clone> History<E, P> {
     }
 
     /// Whether all that somebody with this position may have missed is still here.
+    #[cfg(test)]
     pub(crate) fn reaches(&self, position: u64, doubt: Doubt) -> bool {
-        self.ring.lock().reaches(position, doubt.0)
+        self.after(position, doubt, 0).is_some()
     }
 }

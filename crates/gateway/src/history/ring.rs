@@ -53,22 +53,26 @@ impl<E: Clone> Ring<E> {
         (self.entries.len(), self.bytes)
     }
 
-    pub(super) fn after(&self, position: u64, max: usize) -> Chunk<E> {
+    /// Events behind a position. `None` if one is gone that was sent after `doubtful_since`; `None` there doubts all.
+    pub(super) fn after(
+        &self,
+        position: u64,
+        doubtful_since: Option<Instant>,
+        max: usize,
+    ) -> Option<Chunk<E>> {
+        if let Some((evicted, at)) = self.evicted
+            && evicted > position
+            && doubtful_since.is_none_or(|since| at >= since)
+        {
+            return None;
+        }
         let first = self.first();
         let skipped = (position + 1).saturating_sub(first) as usize;
         let events: Vec<E> =
             self.entries.iter().skip(skipped).take(max).map(|entry| entry.event.clone()).collect();
         let begin = first + skipped.min(self.entries.len()) as u64;
         let position = (begin + events.len() as u64 - 1).max(position);
-        Chunk { events, position }
-    }
-
-    /// Whether everything behind `position` is here that was sent after `doubtful_since`; `None` doubts all.
-    pub(super) fn reaches(&self, position: u64, doubtful_since: Option<Instant>) -> bool {
-        match self.evicted {
-            Some((evicted, at)) if evicted > position => doubtful_since.is_some_and(|since| at < since),
-            _ => true,
-        }
+        Some(Chunk { events, position })
     }
 
     fn first(&self) -> u64 {

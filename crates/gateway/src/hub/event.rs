@@ -1,7 +1,5 @@
 //! One event in the shapes that sockets want.
 
-use std::sync::OnceLock;
-
 use idae_socket_protocol::websocket::Frame;
 
 use super::Target;
@@ -15,7 +13,7 @@ pub(crate) enum Shape {
     WithOffset,
 }
 
-/// An event on its way to its sockets. It is encoded at most once per shape, by whoever needs it first.
+/// An event on its way to its sockets.
 pub(crate) struct Event {
     pub(crate) target: Target,
     /// May be dropped for a socket that cannot take it now.
@@ -25,35 +23,33 @@ pub(crate) struct Event {
     encoded: Frame,
     /// What stands behind the argument in `encoded`, in bytes: `,"offset"]`. Zero without an offset.
     tail: usize,
-    plain: OnceLock<Frame>,
 }
 
 impl Event {
-    /// An event that is encoded without an offset.
-    pub(crate) fn plain(target: Target, volatile: bool, position: u64, encoded: Frame) -> Self {
-        Self { target, volatile, position, encoded, tail: 0, plain: OnceLock::new() }
-    }
-
-    /// An event that is encoded with its offset, which takes `tail` bytes up to the end.
-    pub(crate) fn with_offset(
+    /// An event whose encoded form ends with so many bytes of offset; none if there is no history.
+    pub(crate) const fn new(
         target: Target,
         volatile: bool,
         position: u64,
         encoded: Frame,
         tail: usize,
     ) -> Self {
-        Self { target, volatile, position, encoded, tail, plain: OnceLock::new() }
+        Self { target, volatile, position, encoded, tail }
     }
 
-    pub(crate) fn frame(&self, shape: Shape) -> &Frame {
-        if shape == Shape::WithOffset || self.tail == 0 {
-            return &self.encoded;
+    /// The event with its offset, if there is a history.
+    pub(crate) const fn with_offset(&self) -> &Frame {
+        &self.encoded
+    }
+
+    /// The event without an offset: the same frame if it has none, or a new one.
+    pub(crate) fn without_offset(&self) -> Frame {
+        if self.tail == 0 {
+            return self.encoded.clone();
         }
-        self.plain.get_or_init(|| {
-            let payload = self.encoded.payload();
-            let head = &payload[..payload.len() - self.tail];
-            // Cut before a comma, so it is text as before.
-            Frame::text_from_parts(&[std::str::from_utf8(head).unwrap_or_default(), "]"])
-        })
+        let payload = self.encoded.payload();
+        let head = &payload[..payload.len() - self.tail];
+        // Cut before a comma, so it is text as before.
+        Frame::text_from_parts(&[std::str::from_utf8(head).unwrap_or_default(), "]"])
     }
 }

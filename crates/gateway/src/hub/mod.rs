@@ -24,15 +24,14 @@ mod target;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use std::time::Instant;
 
 use idae_socket_protocol::Sid;
 
 pub(crate) use event::{Event, Shape};
-pub(crate) use outbox::{Outbox, Standing, Status};
-use shard::{Dispatch, Shard};
+pub(crate) use outbox::{Outbox, Standing, Status, cost};
+use shard::{Backlog, Dispatch, Shard};
 pub(crate) use sweep::sweep;
 pub(crate) use tables::{Entry, Stay, Visit};
 pub(crate) use target::{Address, Target};
@@ -45,7 +44,7 @@ pub(crate) const SHARDS_MAX: usize = 256;
 pub(crate) struct Limits {
     /// What one socket may have waiting, in bytes; beyond it the socket is a slow consumer.
     pub(crate) outbox_bytes_max: usize,
-    /// What may wait to be swept in one shard before publishers have to wait, in bytes.
+    /// What may wait to be swept before publishers have to wait, in bytes.
     pub(crate) backlog_bytes_max: usize,
     /// Rooms one socket may be in.
     pub(crate) rooms_max: usize,
@@ -61,6 +60,7 @@ pub(crate) trait Watch: Send + Sync {
 pub(crate) struct Hub {
     shards: Box<[Shard]>,
     limits: Limits,
+    backlog: Backlog,
     watch: Arc<dyn Watch>,
 }
 
@@ -95,7 +95,8 @@ pub(crate) struct TooManyRooms;
 impl Hub {
     /// A hub with `shards` shards, [`SHARDS_MAX`] at most.
     pub(crate) fn new(shards: usize, limits: Limits, watch: Arc<dyn Watch>) -> Self {
-        Self { shards: (0..shards.clamp(1, SHARDS_MAX)).map(|_| Shard::default()).collect(), limits, watch }
+        let shards = (0..shards.clamp(1, SHARDS_MAX)).map(|_| Shard::default()).collect();
+        Self { shards, limits, backlog: Backlog::default(), watch }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -115,11 +116,17 @@ impl Hub {
     }
 
     /// Brings a socket back to where it was. `catch_up` queues what it still has to get before anything else:
-    /// every event up to the position it is told. Events behind that follow by themselves.
-    pub(crate) fn come_back(&self, entry: Entry, stay: &Stay, catch_up: impl FnOnce(u64)) -> SocketKey {
+    /// every event up to the position it is told. Events behind that follow by themselves. If it says that it
+    /// cannot, the socket does not come back.
+    pub(crate) fn come_back(
+        &self,
+        entry: Entry,
+        stay: &Stay,
+        catch_up: impl FnOnce(u64) -> bool,
+    ) -> Option<SocketKey> {
         let shard = shard_of(&entry.sid) % self.shards.len();
-        let (index, life) = self.shards[shard].tables.lock().come_back(entry, stay, catch_up);
-        SocketKey { shard: shard as u8, index, life }
+        let (index, life) = self.shards[shard].tables.lock().come_back(entry, stay, catch_up)?;
+        Some(SocketKey { shard: shard as u8, index, life })
     }
 
     /// Takes a socket out of the hub and of all its rooms. Returns where it was, if it was here.
@@ -135,7 +142,7 @@ impl Hub {
 
     /// Bytes that wait to be swept.
     pub(crate) fn backlog(&self) -> usize {
-        self.shards.iter().map(|shard| shard.backlog.load(Ordering::Relaxed).max(0) as usize).sum()
+        self.backlog.bytes()
     }
 
     /// Puts a socket into rooms: all of them or, past the limit, none.
@@ -175,16 +182,14 @@ impl Hub {
     /// Queues events on the sockets they are for.
     pub(crate) fn run(&self) {
         for shard in &self.shards {
-            shard.run(&self.limits, &*self.watch);
+            shard.run(&self.limits, &self.backlog, &*self.watch);
         }
     }
 
     /// Resolves when less waits to be swept than the limit: the answer to a publisher is how it is
     /// told to slow down.
     pub(crate) async fn drained(&self) {
-        for shard in &self.shards {
-            shard.below(self.limits.backlog_bytes_max as isize).await;
-        }
+        self.backlog.below(self.limits.backlog_bytes_max).await;
     }
 
     fn shard(&self, socket: SocketKey) -> &Shard {

@@ -17,6 +17,9 @@ const FRAMES_PER_WRITE: usize = 64;
 /// Packets in the answer to one poll. python-engineio refuses a payload with more of them.
 const PACKETS_PER_POLL_MAX: u16 = 16;
 
+/// Bytes in the answer to one poll, unless a single packet is larger. Compressing more would hold up the thread.
+const POLL_BYTES_MAX: usize = 1024 * 1024;
+
 /// Packets in the answer to one poll of a client that can be recovered, which is one that takes as many as come.
 /// What it missed should arrive in one piece with the packet that ends it.
 const PACKETS_PER_POLL_RECOVERED: u16 = u16::MAX;
@@ -39,7 +42,7 @@ struct Queue {
     frames: VecDeque<Frame>,
     /// What all frames that wait cost.
     bytes: usize,
-    /// What of these bytes the history holds too: replayed events cost no memory and do not make a client slow.
+    /// What of these bytes was replayed: it has a limit of its own and does not make a client slow.
     replayed: usize,
     /// How much of the first frame the kernel has taken.
     written: usize,
@@ -156,7 +159,7 @@ impl Outbox {
         pushed
     }
 
-    /// Queues events that the history keeps anyway, however many they are.
+    /// Queues what a client missed, which has a limit of its own.
     pub(crate) fn replay(&self, frames: impl IntoIterator<Item = Frame>) {
         let mut queue = self.queue.lock();
         queue.packets_per_poll = PACKETS_PER_POLL_RECOVERED;
@@ -229,7 +232,13 @@ impl Outbox {
         // The last packet of a session that ends comes alone: the stock client handles the end of
         // its transport before the packets that came with it.
         let is_ending = queue.standing == Standing::Shut && queue.frames.len() > 1;
-        let count = (queue.frames.len() - usize::from(is_ending)).min(queue.packets_per_poll.into());
+        let most = (queue.frames.len() - usize::from(is_ending)).min(queue.packets_per_poll.into());
+        let mut bytes = 0;
+        let fitting = queue.frames.iter().take(most).take_while(|frame| {
+            bytes += frame.len();
+            bytes <= POLL_BYTES_MAX
+        });
+        let count = fitting.count().max(most.min(1));
         let frames: Vec<Frame> = queue.frames.drain(..count).collect();
         let capacity = frames.iter().map(cost).sum();
         queue.bytes -= capacity;
@@ -409,7 +418,8 @@ impl Queue {
     }
 }
 
-fn cost(frame: &Frame) -> usize {
+/// What a waiting frame counts against a limit, in bytes.
+pub(crate) fn cost(frame: &Frame) -> usize {
     frame.len() + FRAME_OVERHEAD_BYTES
 }
 

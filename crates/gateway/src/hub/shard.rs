@@ -1,16 +1,17 @@
 //! One shard: its tables, and the turns in which events are fanned out.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use idae_socket_protocol::websocket::Frame;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::outbox::{Outbox, Pushed};
 use super::tables::{Receiver, Tables};
-use super::{Event, Limits, Watch};
+use super::{Event, Limits, Shape, Watch};
 
 /// Up to this many sockets are written to at once, in the publisher's turn; more are swept.
 ///
@@ -24,11 +25,48 @@ pub(super) struct Shard {
     pub(super) unswept: Mutex<Unswept>,
     /// Wakes the sweep.
     pub(super) swept: Notify,
-    /// Bytes that wait for the sweep. Below zero for a moment when it is faster than the fan-out
-    /// that called it.
-    pub(super) backlog: AtomicIsize,
-    /// Wakes publishers that wait for the backlog to shrink.
-    pub(super) drained: Notify,
+}
+
+/// What waits to be swept, in all shards together: a socket that has come back may be in another shard than
+/// the other sockets of its connection, and whoever sweeps their outbox takes what both have put there.
+#[derive(Default)]
+pub(super) struct Backlog {
+    /// Below zero for a moment when the sweep is faster than the fan-out that called it.
+    bytes: AtomicIsize,
+    /// Wakes publishers that wait for it to shrink.
+    drained: Notify,
+}
+
+impl Backlog {
+    pub(super) fn add(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as isize, Ordering::Relaxed);
+    }
+
+    /// So much was swept.
+    pub(super) fn remove(&self, bytes: usize, bytes_max: usize) {
+        let before = self.bytes.fetch_sub(bytes as isize, Ordering::Relaxed);
+        if before > bytes_max as isize {
+            self.drained.notify_waiters();
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed).max(0) as usize
+    }
+
+    /// Waits until no more than `bytes_max` wait for the sweep.
+    pub(super) async fn below(&self, bytes_max: usize) {
+        while self.bytes() > bytes_max {
+            let drained = self.drained.notified();
+            tokio::pin!(drained);
+            // Listening before looking again: a sweep that ends in between is not missed.
+            drained.as_mut().enable();
+            if self.bytes() <= bytes_max {
+                return;
+            }
+            drained.await;
+        }
+    }
 }
 
 /// What the sweep has to do.
@@ -57,6 +95,8 @@ struct Turn {
 /// One event on its way through all shards.
 pub(super) struct Dispatch {
     event: Arc<Event>,
+    /// The shape without offset. Here and not in the event, which the history keeps.
+    plain: OnceLock<Frame>,
     /// When it was taken up.
     at: Instant,
     sockets: AtomicUsize,
@@ -68,10 +108,19 @@ impl Dispatch {
     pub(super) fn new(event: Arc<Event>, at: Instant, shards: usize) -> Self {
         Self {
             event,
+            plain: OnceLock::new(),
             at,
             sockets: AtomicUsize::new(0),
             shards_left: AtomicUsize::new(shards),
             finished: Notify::new(),
+        }
+    }
+
+    /// The event as a socket wants it.
+    fn frame(&self, shape: Shape) -> &Frame {
+        match shape {
+            Shape::WithOffset => self.event.with_offset(),
+            Shape::Plain => self.plain.get_or_init(|| self.event.without_offset()),
         }
     }
 
@@ -95,7 +144,7 @@ impl Shard {
     }
 
     /// Fans out whatever waits, unless another thread is at it already.
-    pub(super) fn run(&self, limits: &Limits, watch: &dyn Watch) {
+    pub(super) fn run(&self, limits: &Limits, backlog: &Backlog, watch: &dyn Watch) {
         let mut receivers = {
             let mut turn = self.turn.lock();
             if turn.taken || turn.waiting.is_empty() {
@@ -120,7 +169,7 @@ impl Shard {
                     }
                 }
             };
-            let sockets = self.fan_out(&dispatch, &mut receivers, limits, watch);
+            let sockets = self.fan_out(&dispatch, &mut receivers, limits, backlog, watch);
             dispatch.sockets.fetch_add(sockets, Ordering::Relaxed);
             if dispatch.shards_left.fetch_sub(1, Ordering::AcqRel) == 1 {
                 dispatch.finished.notify_one();
@@ -133,6 +182,7 @@ impl Shard {
         dispatch: &Dispatch,
         receivers: &mut Vec<Receiver>,
         limits: &Limits,
+        backlog: &Backlog,
         watch: &dyn Watch,
     ) -> usize {
         let event = &*dispatch.event;
@@ -140,7 +190,7 @@ impl Shard {
         let bytes_max = limits.outbox_bytes_max;
         if receivers.len() <= DIRECT_MAX {
             let sent = |Receiver { outbox, shape }: Receiver| {
-                outbox.send(event.frame(shape), event.volatile, bytes_max) != Pushed::Dropped
+                outbox.send(dispatch.frame(shape), event.volatile, bytes_max) != Pushed::Dropped
             };
             let sockets = receivers.drain(..).map(sent).filter(|sent| *sent).count();
             if sockets > 0 {
@@ -151,7 +201,7 @@ impl Shard {
         let mut dirty = Vec::new();
         let (mut sockets, mut bytes) = (0, 0);
         for Receiver { outbox, shape } in receivers.drain(..) {
-            let frame = event.frame(shape);
+            let frame = dispatch.frame(shape);
             match outbox.put(frame, event.volatile, bytes_max) {
                 Pushed::Taken => {}
                 Pushed::TakenDirty => dirty.push(outbox),
@@ -160,7 +210,7 @@ impl Shard {
             sockets += 1;
             bytes += frame.len();
         }
-        self.backlog.fetch_add(bytes as isize, Ordering::Relaxed);
+        backlog.add(bytes);
         if sockets > 0 {
             let mut unswept = self.unswept.lock();
             unswept.outboxes.append(&mut dirty);
@@ -169,19 +219,5 @@ impl Shard {
             self.swept.notify_one();
         }
         sockets
-    }
-
-    /// Waits until less than `bytes_max` wait for the sweep.
-    pub(super) async fn below(&self, bytes_max: isize) {
-        while self.backlog.load(Ordering::Relaxed) > bytes_max {
-            let drained = self.drained.notified();
-            tokio::pin!(drained);
-            // Listening before looking again: a sweep that ends in between is not missed.
-            drained.as_mut().enable();
-            if self.backlog.load(Ordering::Relaxed) <= bytes_max {
-                return;
-            }
-            drained.await;
-        }
     }
 }

@@ -1,7 +1,5 @@
 //! The sweep of a shard: writes what a fan-out has queued.
 
-use std::sync::atomic::Ordering;
-
 use super::Hub;
 use super::shard::Unswept;
 
@@ -17,15 +15,12 @@ pub(crate) async fn sweep(hub: &Hub, shard: usize) {
     loop {
         shard.swept.notified().await;
         // What publishers have left, to give their threads back.
-        shard.run(&hub.limits, &*hub.watch);
+        shard.run(&hub.limits, &hub.backlog, &*hub.watch);
         tokio::task::yield_now().await;
         let Unswept { outboxes, events } = std::mem::take(&mut *shard.unswept.lock());
         for turn in outboxes.chunks(SOCKETS_PER_TURN) {
             let bytes: usize = turn.iter().map(|outbox| outbox.sweep()).sum();
-            let before = shard.backlog.fetch_sub(bytes as isize, Ordering::Relaxed);
-            if before > hub.limits.backlog_bytes_max as isize {
-                shard.drained.notify_waiters();
-            }
+            hub.backlog.remove(bytes, hub.limits.backlog_bytes_max);
             tokio::task::yield_now().await;
         }
         for (sockets, at) in events {

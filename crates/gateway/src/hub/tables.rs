@@ -117,8 +117,15 @@ impl Tables {
 
     /// A socket comes back to where it was. What it still has to get before anything else it gets from
     /// `catch_up`, which learns the position of the last event that was fanned out without it.
-    pub(super) fn come_back(&mut self, entry: Entry, stay: &Stay, catch_up: impl FnOnce(u64)) -> (u32, u64) {
-        catch_up(self.position);
+    pub(super) fn come_back(
+        &mut self,
+        entry: Entry,
+        stay: &Stay,
+        catch_up: impl FnOnce(u64) -> bool,
+    ) -> Option<(u32, u64)> {
+        if !catch_up(self.position) {
+            return None;
+        }
         let (outbox, shape) = (Arc::clone(&entry.outbox), entry.shape);
         let (index, life) = self.enter_since(entry, stay.since);
         for Visit { room, since, .. } in stay.visits.iter().filter(|visit| visit.until.is_none()) {
@@ -128,7 +135,7 @@ impl Tables {
         if !left.is_empty() {
             self.sockets[index as usize].left = Some(Box::new(left));
         }
-        (index, life)
+        Some((index, life))
     }
 
     fn enter_since(&mut self, entry: Entry, since: u64) -> (u32, u64) {

@@ -26,7 +26,7 @@ fn hub(shards: usize, limits: Limits) -> Hub {
 }
 
 fn deliver(hub: &Hub, target: Target, frame: Frame) -> Delivery {
-    let delivery = hub.enqueue(Arc::new(Event::plain(target, false, 0, frame)), Instant::now());
+    let delivery = hub.enqueue(Arc::new(Event::new(target, false, 0, frame, 0)), Instant::now());
     hub.run();
     delivery
 }
@@ -273,4 +273,37 @@ fn a_poll_takes_no_more_packets_than_every_client_reads() {
     assert_eq!(packets(), (0..16).map(|number| format!("4{number}")).collect::<Vec<_>>());
     assert_eq!(packets(), (16..20).map(|number| format!("4{number}")).collect::<Vec<_>>());
     assert_eq!(packets(), [""]);
+}
+
+#[test]
+fn an_outbox_in_two_shards_leaves_no_backlog() {
+    // As when one socket of a connection has come back and another one is new.
+    let hub = Arc::new(hub(2, Limits { backlog_bytes_max: 1, ..LIMITS }));
+    let outboxes: Vec<Arc<Outbox>> = (0..100).map(|_| Outbox::polling()).collect();
+    for outbox in &outboxes {
+        for shard in [0, 1] {
+            let outbox = Arc::clone(outbox);
+            hub.enter(Entry {
+                sid: new_sid(shard),
+                namespace: "/".to_owned(),
+                user: None,
+                outbox,
+                shape: Shape::Plain,
+            });
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        for shard in [0, 1] {
+            let hub = Arc::clone(&hub);
+            tokio::spawn(async move { super::sweep(&hub, shard).await });
+        }
+        for _ in 0..50 {
+            let everyone = Target { namespace: "/".to_owned(), everyone: true, ..Target::default() };
+            let delivery = deliver(&hub, everyone, Frame::text("x"));
+            assert_eq!(delivery.sockets().await, 200);
+        }
+        tokio::time::timeout(std::time::Duration::from_secs(10), hub.drained()).await.unwrap();
+    });
+    assert_eq!(hub.backlog(), 0);
 }

@@ -16,5 +16,5 @@ pub(crate) use origins::{Cors, Grant, Origins};
 pub(crate) use own_page::OwnPage;
 pub use pattern::{PATTERN_BYTES_MAX, Pattern, PatternError, Patterns};
 pub(crate) use proxies::Proxies;
-pub(crate) use rooms::{Namespaces, RoomRules};
+pub(crate) use rooms::{Grants, Namespaces, RoomRules};
 pub(crate) use template::{Template, TemplateError};

@@ -36,11 +36,13 @@ impl Proxies {
         if !self.contain(peer) {
             return peer;
         }
+        // Bytes, because what a client wrote before must not hide what the proxy appended.
         let lists = headers.get_all("x-forwarded-for").iter().rev();
-        let texts = lists.filter_map(|list| list.to_str().ok());
         let mut client = peer;
-        for hop in texts.flat_map(|list| list.rsplit(',')) {
-            let Some(address) = address(hop.trim()) else { break };
+        for hop in lists.flat_map(|list| list.as_bytes().rsplit(|byte| *byte == b',')) {
+            let Some(address) = std::str::from_utf8(hop).ok().and_then(|hop| address(hop.trim())) else {
+                break;
+            };
             client = address.to_canonical();
             if !self.contain(client) {
                 break;
@@ -65,7 +67,7 @@ mod tests {
         let proxies: Vec<String> = proxies.iter().map(|proxy| (*proxy).to_owned()).collect();
         let mut map = HeaderMap::new();
         for header in headers {
-            map.append("x-forwarded-for", header.parse().unwrap());
+            map.append("x-forwarded-for", http::HeaderValue::from_bytes(header.as_bytes()).unwrap());
         }
         let client = Proxies::parse(&proxies).unwrap().client(peer.parse().unwrap(), &map);
         assert_eq!(client.to_string(), expected);
@@ -87,6 +89,8 @@ mod tests {
         check(&["10.0.0.0/8"], "10.0.0.1", &["1.1.1.1", "9.9.9.9, 10.0.0.2"], "9.9.9.9");
         check(&["10.0.0.0/8"], "10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3");
         check(&["10.0.0.0/8"], "10.0.0.1", &["1.1.1.1, unknown, 10.0.0.2"], "10.0.0.2");
+        check(&["10.0.0.0/8"], "10.0.0.1", &["ÿ, 9.9.9.9"], "9.9.9.9");
+        check(&["10.0.0.0/8"], "10.0.0.1", &["1.1.1.1", "ÿ"], "10.0.0.1");
         check(&["10.0.0.0/8"], "10.0.0.1", &["9.9.9.9:4711"], "9.9.9.9");
         check(&["10.0.0.0/8"], "10.0.0.1", &["[2001:db8::7]:4711"], "2001:db8::7");
     }

@@ -1,6 +1,6 @@
 //! Who may join which room, and who may enter which namespace.
 
-use super::pattern::closest;
+use super::pattern::{Pattern, closest};
 use super::template::{Claims, Template, TemplateError};
 
 /// The rules for rooms: deny by default.
@@ -17,13 +17,12 @@ impl RoomRules {
         join.iter().map(|text| Template::parse(text)).collect::<Result<_, _>>().map(Self::Join)
     }
 
-    /// Whether somebody with these roles and claims may join a room. Everybody may join the rooms of
-    /// their roles.
-    pub(crate) fn allow(&self, room: &str, roles: &[String], claims: &Claims<'_>) -> bool {
+    /// What somebody with these roles and claims may join: the rooms of their roles, and what the rules open.
+    pub(crate) fn grants<'a>(&self, roles: &'a [String], claims: &Claims<'_>) -> Grants<'a> {
         match self {
-            Self::Open => true,
+            Self::Open => Grants { roles, patterns: None },
             Self::Join(join) => {
-                roles.iter().any(|role| role == room) || join.iter().any(|rule| rule.matches(room, claims))
+                Grants { roles, patterns: Some(join.iter().flat_map(|rule| rule.fill(claims)).collect()) }
             }
         }
     }
@@ -46,6 +45,20 @@ impl RoomRules {
             Self::Join(join) => join.as_slice(),
         };
         join.iter().flat_map(Template::claims)
+    }
+}
+
+/// The rules as they are for somebody.
+pub(crate) struct Grants<'a> {
+    roles: &'a [String],
+    /// `None`: every room.
+    patterns: Option<Vec<Pattern>>,
+}
+
+impl Grants<'_> {
+    pub(crate) fn allow(&self, room: &str) -> bool {
+        let Some(patterns) = &self.patterns else { return true };
+        self.roles.iter().any(|role| role == room) || patterns.iter().any(|pattern| pattern.matches(room))
     }
 }
 

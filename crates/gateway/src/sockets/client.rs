@@ -16,7 +16,7 @@ use super::recovery::Recovered;
 use super::{Session, Sockets, control, now};
 use crate::auth::Identity;
 use crate::history::Doubt;
-use crate::hub::{Shape, SocketKey, Target, TooManyRooms};
+use crate::hub::{Shape, SocketKey, TooManyRooms};
 use crate::publish::Memory;
 
 /// What is known of a client before it says anything.
@@ -108,9 +108,14 @@ impl Client {
         Arc::clone(&self.login.lock().identity)
     }
 
-    /// From now on it is somebody else, or the same for longer.
-    pub(super) fn log_in(&self, login: Login) {
-        *self.login.lock() = login;
+    /// From now on it is somebody else, or the same for longer, if it still is who it was.
+    pub(super) fn log_in(&self, former: &Arc<Identity>, login: Login) -> bool {
+        let mut current = self.login.lock();
+        let is_former = Arc::ptr_eq(&current.identity, former);
+        if is_former {
+            *current = login;
+        }
+        is_former
     }
 
     /// When its token has to be looked at.
@@ -346,24 +351,19 @@ impl Socket {
         self.client.recovered.is_some()
     }
 
-    /// Sends an event to this client alone. One that can come back after a loss gets it then, unless it has
-    /// binary arguments.
+    /// Sends an event to this client alone. It is not kept for one that is away; what is to be kept goes through
+    /// [`Gateway::to_user`](crate::Gateway::to_user) with the socket's id.
     pub fn emit(&self, event: &str, args: &Args<'_>) {
         if self.client.is_gone() {
             return;
         }
-        if self.client.shape == Shape::WithOffset && args.attachments().is_empty() && !args.is_empty() {
-            let target = Target {
-                namespace: self.client.namespace.to_string(),
-                users: vec![self.id()],
-                ..Target::default()
-            };
-            let name = serde_json::to_string(event).unwrap_or_default();
-            let name = name.trim_start_matches('"').strip_suffix('"').unwrap_or_default();
-            drop(self.sockets.road.deliver(name, &[args.items()], target, false));
-            return;
-        }
-        let text = socketio::event(&self.client.namespace, None, event, args);
+        let text = if self.client.shape == Shape::WithOffset && args.items().ends_with('"') {
+            // A client that can be recovered takes a last argument that is text for its offset.
+            let guarded = Args::from_raw(format!("{},null", args.items()), args.attachments().to_vec());
+            socketio::event(&self.client.namespace, None, event, &guarded)
+        } else {
+            socketio::event(&self.client.namespace, None, event, args)
+        };
         self.client.send(&self.sockets, &text, args);
     }
 

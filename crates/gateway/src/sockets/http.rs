@@ -17,6 +17,7 @@ use idae_socket_protocol::websocket::handshake;
 use super::client::Handshake;
 use super::websocket::Upgrade;
 use super::{Endpoint, Session, Sockets, browser, now, polling, recovery};
+use crate::auth::TOKEN_BYTES_MAX;
 use crate::hub::Outbox;
 use crate::rules::{Cors, Grant};
 
@@ -148,7 +149,9 @@ impl Sockets {
                     return Err(Refusal::UnsupportedVersion.into());
                 }
                 let authorization = http.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-                let authorization = authorization.filter(|_| self.auth.is_on());
+                // Kept as long as the session, so not longer than a token may be.
+                let authorization =
+                    authorization.filter(|text| self.auth.is_on() && text.len() <= TOKEN_BYTES_MAX);
                 let is_known = recovery::is_known_for_recovery(http.headers());
                 let handshake = Handshake::new(peer, request.text_only, is_known, authorization);
                 if is_upgrade {
@@ -288,7 +291,8 @@ const fn hint(refusal: Refusal, lacks_upgrade: bool) -> &'static str {
 
 /// A poll's body, compressed when that is wanted and worth it.
 fn payload(body: Vec<u8>, request: &HeaderMap) -> Response<Full<Bytes>> {
-    let gzip = body.len() >= polling::GZIP_BYTES_MIN && has_token(request, ACCEPT_ENCODING, "gzip");
+    let is_worth_it = (polling::GZIP_BYTES_MIN..=polling::GZIP_BYTES_MAX).contains(&body.len());
+    let gzip = is_worth_it && has_token(request, ACCEPT_ENCODING, "gzip");
     let (body, is_compressed) = match gzip.then(|| polling::gzip(&body)).flatten() {
         Some(compressed) => (compressed, true),
         None => (body, false),

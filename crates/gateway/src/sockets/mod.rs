@@ -49,7 +49,7 @@ use crate::backend::{Authorizer, Forwarder};
 use crate::hub::{self, Hub, Outbox, Shape, Target};
 use crate::observe::Metrics;
 use crate::places::{Full, Permit, Places};
-use crate::publish::{Memory, Road};
+use crate::publish::Memory;
 use crate::rules::{EventNames, Namespaces, Origins, OwnPage, Proxies, RoomRules};
 
 /// What the sockets of a gateway may do and use.
@@ -63,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) connection: socketio::Limits,
     /// Bytes of a room's name.
     pub(crate) room_bytes_max: usize,
+    /// Bytes of what a client missed.
+    pub(crate) replay_bytes_max: usize,
     /// Acknowledgements the gateway waits for, and handlers that run, per socket.
     pub(crate) pending_acks_max: usize,
     pub(crate) namespaces: Namespaces,
@@ -85,7 +87,6 @@ pub(crate) struct Transports {
 /// The other parts of the gateway that the sockets use.
 pub(crate) struct Parts {
     pub(crate) hub: Arc<Hub>,
-    pub(crate) road: Arc<Road>,
     pub(crate) history: Arc<Memory>,
     pub(crate) auth: Arc<Auth>,
     pub(crate) authorizer: Option<Authorizer>,
@@ -97,7 +98,6 @@ pub(crate) struct Parts {
 pub(crate) struct Sockets {
     pub(crate) settings: Settings,
     pub(crate) hub: Arc<Hub>,
-    road: Arc<Road>,
     history: Arc<Memory>,
     auth: Arc<Auth>,
     /// Decides on rooms that no rule decides.
@@ -118,11 +118,10 @@ impl Sockets {
         handlers: Handlers,
         threads: &[tokio::runtime::Handle],
     ) -> Self {
-        let Parts { hub, road, history, auth, authorizer, forwarder, metrics } = parts;
+        let Parts { hub, history, auth, authorizer, forwarder, metrics } = parts;
         Self {
             settings,
             hub,
-            road,
             history,
             auth,
             authorizer,

@@ -175,6 +175,9 @@ impl Drop for Pending<'_> {
     }
 }
 
+/// A larger body is sent as it is: compressing it would hold up everybody else on the thread.
+pub(super) const GZIP_BYTES_MAX: usize = 256 * 1024;
+
 /// Compresses a body; `None` if that fails, which it does not in memory.
 pub(super) fn gzip(body: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 2), Compression::fast());

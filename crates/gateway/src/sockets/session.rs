@@ -59,6 +59,8 @@ struct State {
     /// Until when a namespace has to be joined.
     connect_by: Option<Instant>,
     pace: Pace,
+    /// Pongs until its client has got rid of what it has of an earlier return; zero if that is not awaited.
+    flush_pongs: u8,
     /// The alarm of the table that counts.
     alarm: Instant,
     /// Tells the probing connection that the session has ended or given the probe up.
@@ -98,6 +100,7 @@ impl Session {
             clients: Vec::new(),
             connect_by,
             pace: Pace(now),
+            flush_pongs: 0,
             alarm: now,
             probe: None,
             ended: None,
@@ -138,9 +141,14 @@ impl Session {
             let is_pong = matches!(packet, Packet::Pong(_));
             let message = match state.engine.receive(packet, &self.endpoint.settings, now) {
                 Ok(Some(message)) => message,
-                Ok(None) if is_pong && state.clients.iter().any(|client| client.is_flush()) => {
+                Ok(None) if is_pong && state.flush_pongs > 1 => {
+                    // That of a ping that was sent before.
+                    state.flush_pongs -= 1;
+                    return Ok(());
+                }
+                Ok(None) if is_pong && state.flush_pongs == 1 => {
                     // It has handed over what it had; now it knows where it is.
-                    state.clients.iter().for_each(|client| client.heard());
+                    state.clients.iter().filter(|client| client.is_flush()).for_each(|client| client.heard());
                     drop(state);
                     self.finish(sockets, CloseReason::TransportClose);
                     return Err(CloseReason::TransportClose);
@@ -376,6 +384,12 @@ impl Session {
         };
         self.end(sockets, reason, last);
         sockets.shard(self).remove(&self.sid);
+    }
+
+    /// Its client is about to get rid of what it has, and answers a ping behind that.
+    pub(super) fn expect_flush(&self) {
+        let mut state = self.state.lock();
+        state.flush_pongs = 1 + u8::from(state.engine.is_awaiting_pong());
     }
 
     /// Ends a session whose client has come back on another connection.

@@ -183,6 +183,11 @@ impl Session {
         }
     }
 
+    /// Whether a ping has not been answered yet.
+    pub const fn is_awaiting_pong(&self) -> bool {
+        matches!(self.heartbeat, Heartbeat::Awaiting { .. })
+    }
+
     /// The peer is not listened to for a while, so its pong may take that much longer.
     pub fn excuse(&mut self, time: Duration) {
         if let Heartbeat::Awaiting { until, .. } = &mut self.heartbeat {

@@ -255,8 +255,16 @@ export interface RecoveryConfiguration {
    * 120.
    */
   window_s?: number;
-  /** How many bytes of events are kept for it. 0 to 1099511627776. Default: 67108864. */
+  /**
+   * How many bytes of events are kept for it, and half as many of what is known of the sockets that are away. 0 to
+   * 1099511627776. Default: 67108864.
+   */
   bytes_max?: number;
+  /**
+   * How many bytes one client may have missed, 64 for each event included; beyond it the client gets a fresh
+   * session. 0 to 1099511627776. Default: 4194304.
+   */
+  replay_bytes_max?: number;
 }
 
 /** Several gateways as one. */

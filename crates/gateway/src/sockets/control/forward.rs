@@ -28,6 +28,9 @@ pub(super) fn forward(sockets: &Arc<Sockets>, client: &Arc<Client>, name: &str, 
             Ok(None) => Answer::Status { status: "OK" },
             Err(Unanswered { code, detail }) => {
                 sockets.metrics.refused(code);
+                if code == "forward_busy" {
+                    sockets.metrics.limit("forward_waiting");
+                }
                 Answer::error(code, Some(detail))
             }
         }

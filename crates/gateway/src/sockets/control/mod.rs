@@ -70,17 +70,18 @@ fn decide(
     auth: Option<&str>,
     verdict: Verdict,
 ) {
-    let identity = match verdict {
+    let verdict = match verdict {
         Err(refusal) if sockets.auth.is_soft() => {
             report(sockets, session, namespace, &refusal);
-            sockets.auth.anonymous()
+            Ok(sockets.auth.anonymous())
         }
-        verdict => match verdict.and_then(|identity| check_namespace(sockets, namespace, identity)) {
-            Ok(identity) => identity,
-            Err(refusal) => return turn_away(sockets, session, namespace, &refusal),
-        },
+        verdict => verdict,
     };
-    admit(sockets, session, namespace, auth, identity);
+    // Nobody has no claims, so it gets into no namespace whose name holds one.
+    match verdict.and_then(|identity| check_namespace(sockets, namespace, identity)) {
+        Ok(identity) => admit(sockets, session, namespace, auth, identity),
+        Err(refusal) => turn_away(sockets, session, namespace, &refusal),
+    }
 }
 
 /// Whether somebody may be in a namespace.
@@ -116,14 +117,25 @@ fn admit(
         if wish.is_recoverable(session.handshake.is_known_for_recovery) {
             shape = Shape::WithOffset;
             if wish.comes_back() {
-                let back = recovery::claim(sockets, session, namespace, &identity, &wish);
-                sockets.metrics.came_back(back.is_some());
-                if let Some(back) = back {
-                    return come_back(sockets, session, namespace, auth, identity, back);
+                match recovery::claim(sockets, session, namespace, &identity, &wish) {
+                    Some(back) => return come_back(sockets, session, namespace, auth, identity, back),
+                    None => sockets.metrics.came_back(false),
                 }
             }
         }
     }
+    begin(sockets, session, namespace, auth, identity, shape);
+}
+
+/// Lets a client in as somebody who was not here before.
+fn begin(
+    sockets: &Arc<Sockets>,
+    session: &Arc<Session>,
+    namespace: &str,
+    auth: Option<&str>,
+    identity: Arc<Identity>,
+    shape: Shape,
+) {
     let shard = hub::shard_of(&session.sid);
     let sid = hub::new_sid(shard);
     // First, because events of other threads follow as soon as the hub knows the socket.
@@ -159,7 +171,13 @@ fn come_back(
     let (sockets, session) = (Arc::clone(sockets), Arc::clone(session));
     let (namespace, auth) = (namespace.to_owned(), auth.map(str::to_owned));
     tokio::spawn(async move {
-        recovery::bring_back(&sockets, &session, &namespace, auth.as_deref(), identity, back).await;
+        let auth = auth.as_deref();
+        let is_back = recovery::bring_back(&sockets, &session, &namespace, auth, &identity, back).await;
+        sockets.metrics.came_back(is_back);
+        if !is_back {
+            // An honest fresh session.
+            begin(&sockets, &session, &namespace, auth, identity, Shape::WithOffset);
+        }
         session.outbox.flush();
     });
 }
@@ -247,7 +265,10 @@ pub(super) fn depart(sockets: &Sockets, client: &Client, may_come_back: bool) {
         let (namespace, identity, unproven) =
             (client.namespace.clone(), client.identity(), client.unproven(now));
         let departed = Departed { namespace, identity, stay, unproven };
-        sockets.history.leave(client.sid, departed, client.doubt(&sockets.history, now), now);
+        let (bytes, doubt) = (departed.bytes(), client.doubt(&sockets.history, now));
+        if sockets.history.leave(client.sid, departed, bytes, doubt, now) {
+            sockets.metrics.limit("recovery_bytes_max");
+        }
     }
     sockets.unregister(client);
 }

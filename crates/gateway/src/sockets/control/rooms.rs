@@ -15,6 +15,7 @@ use super::{Answer, Reply};
 use crate::auth::Identity;
 use crate::backend::Authorization;
 use crate::hub::TooManyRooms;
+use crate::rules::Grants;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
@@ -69,7 +70,7 @@ fn request(
         let turns = client.turns();
         let _turn = turns.rooms.lock().await;
         let allowed = match change {
-            Change::Join => allow(&sockets, &client.identity(), &client.namespace, &rooms).await,
+            Change::Join => allow(&sockets, &client, &rooms).await,
             Change::Part => Ok(()),
         };
         let changed = allowed.and_then(|()| apply(&sockets, &client, rooms, change));
@@ -85,9 +86,12 @@ fn by_rules(
     change: Change,
 ) -> Result<Vec<String>, Refused> {
     let identity = client.identity();
-    let decide = |identity: &Identity| match rooms.iter().find(|room| !is_ruled_in(sockets, identity, room)) {
-        Some(room) if change == Change::Join => Err(forbidden(room)),
-        _ => Ok(()),
+    let decide = |identity: &Identity| {
+        let grants = grants(sockets, identity);
+        match rooms.iter().find(|room| change == Change::Join && !grants.allow(room)) {
+            Some(room) => Err(forbidden(room)),
+            None => Ok(()),
+        }
     };
     decide(&identity)?;
     apply(sockets, client, rooms.clone(), change)?;
@@ -102,44 +106,16 @@ fn by_rules(
     Ok(rooms)
 }
 
-/// Whether somebody may join all of these rooms, by rule or by the backend's word.
-async fn allow(
-    sockets: &Arc<Sockets>,
-    identity: &Arc<Identity>,
-    namespace: &str,
-    rooms: &[String],
-) -> Result<(), Refused> {
-    let mut asking = JoinSet::new();
-    for room in rooms.iter().filter(|room| !is_ruled_in(sockets, identity, room)) {
-        let (sockets, identity) = (Arc::clone(sockets), Arc::clone(identity));
-        let (room, namespace) = (room.clone(), namespace.to_owned());
-        asking.spawn(async move {
-            let authorization = match &sockets.authorizer {
-                // Somebody who was let in without proof gets what is open to everybody, and no more.
-                Some(authorizer) if !sockets.auth.is_anonymous(&identity) => {
-                    authorizer.authorize(&identity, &room, &namespace).await
-                }
-                _ => Authorization::Denied,
-            };
-            match authorization {
-                Authorization::Granted => Ok(()),
-                Authorization::Denied => Err(forbidden(&room)),
-                Authorization::Unavailable => {
-                    let detail = format!(
-                        "who may join `{room}` cannot be asked at this moment; try again in a moment"
-                    );
-                    Err(("authorize_unavailable", detail))
-                }
-            }
-        });
+/// Whether a client may join all of these rooms, by rule or by the backend's word.
+async fn allow(sockets: &Arc<Sockets>, client: &Client, rooms: &[String]) -> Result<(), Refused> {
+    loop {
+        let identity = client.identity();
+        let verdicts = judge(sockets, &identity, &client.namespace, rooms).await;
+        // A verdict on somebody it is no more is none.
+        if Arc::ptr_eq(&identity, &client.identity()) {
+            return verdicts.into_iter().try_for_each(|(_, verdict)| verdict);
+        }
     }
-    let mut verdict = Ok(());
-    while let Some(allowed) = asking.join_next().await {
-        // A question that panicked is no yes.
-        let allowed = allowed.unwrap_or_else(|_| Err(("authorize_unavailable", String::new())));
-        verdict = verdict.and(allowed);
-    }
-    verdict
 }
 
 /// The rooms somebody may stay in, of those a former identity was in.
@@ -149,17 +125,75 @@ pub(in crate::sockets) async fn allowed_rooms(
     namespace: &str,
     rooms: Vec<String>,
 ) -> Vec<String> {
-    let mut allowed = Vec::new();
-    for room in rooms {
-        if allow(sockets, identity, namespace, std::slice::from_ref(&room)).await.is_ok() {
-            allowed.push(room);
-        }
-    }
-    allowed
+    let verdicts = judge(sockets, identity, namespace, &rooms).await;
+    let allowed = verdicts.into_iter().filter(|(_, verdict)| verdict.is_ok());
+    allowed.map(|(room, _)| room).collect()
 }
 
-pub(super) fn is_ruled_in(sockets: &Sockets, identity: &Identity, room: &str) -> bool {
-    sockets.settings.rooms.allow(room, identity.roles(), &|claim| identity.claim(claim))
+/// Whether somebody may join each of some rooms. All questions are asked at once.
+async fn judge(
+    sockets: &Arc<Sockets>,
+    identity: &Arc<Identity>,
+    namespace: &str,
+    rooms: &[String],
+) -> Vec<(String, Result<(), Refused>)> {
+    let mut verdicts = Vec::with_capacity(rooms.len());
+    let mut asking = JoinSet::new();
+    let mut open = Vec::new();
+    {
+        let grants = grants(sockets, identity);
+        for room in rooms {
+            match grants.allow(room) {
+                true => verdicts.push((room.clone(), Ok(()))),
+                false => open.push(room.clone()),
+            }
+        }
+    }
+    for room in open {
+        let (sockets, identity) = (Arc::clone(sockets), Arc::clone(identity));
+        let namespace = namespace.to_owned();
+        asking.spawn(async move {
+            let verdict = ask(&sockets, &identity, &namespace, &room).await;
+            (room, verdict)
+        });
+    }
+    while let Some(verdict) = asking.join_next().await {
+        // A question that panicked is no yes: its room is not among the verdicts, so it is not allowed.
+        verdicts.extend(verdict.ok());
+    }
+    let missing = rooms.len() - verdicts.len();
+    verdicts.extend((0..missing).map(|_| (String::new(), Err(("authorize_unavailable", String::new())))));
+    verdicts
+}
+
+/// The backend's word on a room that no rule opens.
+async fn ask(
+    sockets: &Sockets,
+    identity: &Arc<Identity>,
+    namespace: &str,
+    room: &str,
+) -> Result<(), Refused> {
+    let authorization = match &sockets.authorizer {
+        // Somebody who was let in without proof gets what is open to everybody, and no more.
+        Some(authorizer) if !sockets.auth.is_anonymous(identity) => {
+            authorizer.authorize(identity, room, namespace).await
+        }
+        _ => Authorization::Denied,
+    };
+    match authorization {
+        Authorization::Granted => Ok(()),
+        Authorization::Denied => Err(forbidden(room)),
+        Authorization::Unavailable => {
+            let detail =
+                format!("who may join `{room}` cannot be asked at this moment; try again in a moment");
+            Err(("authorize_unavailable", detail))
+        }
+    }
+}
+
+/// The rules as they are for somebody.
+pub(super) fn grants<'a>(sockets: &Sockets, identity: &'a Identity) -> Grants<'a> {
+    sockets.settings.rooms.grants(identity.roles(), &|claim| identity.claim(claim))
 }
 
 fn forbidden(room: &str) -> Refused {

@@ -27,13 +27,10 @@ pub(super) fn refresh(sockets: &Arc<Sockets>, client: &Arc<Client>, args: &Args<
             Check::Done(verdict) => verdict,
             Check::Pending(checking) => checking.await,
         };
-        let verdict = verdict.and_then(|identity| same_user(&sockets, &client, identity));
-        let verdict = verdict.and_then(|identity| check_namespace(&sockets, &client.namespace, identity));
-        match verdict.and_then(|identity| check_rooms(&sockets, &client, identity)) {
-            Ok(identity) => {
-                let expires_at = identity.valid_until();
-                become_identity(&sockets, &client, identity).await;
-                Answer::Refreshed { status: "ok", expires_at }
+        match verdict.and_then(|identity| replace(&sockets, &client, identity)) {
+            Ok(Replaced { former, current }) => {
+                settle(&sockets, &client, &former).await;
+                Answer::Refreshed { status: "ok", expires_at: current.valid_until() }
             }
             Err(refusal) => {
                 let (code, reason) = (refusal.code().as_str(), refusal.reason());
@@ -46,9 +43,45 @@ pub(super) fn refresh(sockets: &Arc<Sockets>, client: &Arc<Client>, args: &Args<
     })
 }
 
+struct Replaced {
+    former: Arc<Identity>,
+    current: Arc<Identity>,
+}
+
+/// Gives the socket another identity, if that may be.
+fn replace(sockets: &Sockets, client: &Client, identity: Arc<Identity>) -> Result<Replaced, Refusal> {
+    let mut identity = check_namespace(sockets, &client.namespace, identity)?;
+    loop {
+        let former = client.identity();
+        identity = same_user(sockets, &former, identity)?;
+        identity = check_rooms(sockets, client, &former, identity)?;
+        // Another token may have been faster; then it is that one's identity that this one must fit.
+        if log_in(sockets, client, &former, &identity) {
+            return Ok(Replaced { former, current: identity });
+        }
+    }
+}
+
+/// From now on it is somebody else, if it still is who it was. Events of the user come to the new one.
+fn log_in(sockets: &Sockets, client: &Client, former: &Arc<Identity>, identity: &Arc<Identity>) -> bool {
+    if !client.log_in(former, Login::new(Arc::clone(identity), unix_now(), now())) {
+        return false;
+    }
+    if former.user() != identity.user() {
+        sockets.hub.set_user(client.key, identity.user());
+    }
+    if let Some(session) = client.session() {
+        session.reset_alarm(sockets);
+    }
+    true
+}
+
 /// A socket never changes hands. With `auth.mode` = `soft` one that belongs to nobody may get an owner.
-fn same_user(sockets: &Sockets, client: &Client, identity: Arc<Identity>) -> Result<Arc<Identity>, Refusal> {
-    let current = client.identity();
+fn same_user(
+    sockets: &Sockets,
+    current: &Identity,
+    identity: Arc<Identity>,
+) -> Result<Arc<Identity>, Refusal> {
     let is_unowned = sockets.auth.is_soft() && current.user().is_none();
     if is_unowned || current.user() == identity.user() {
         return Ok(identity);
@@ -63,9 +96,10 @@ fn same_user(sockets: &Sockets, client: &Client, identity: Arc<Identity>) -> Res
 fn check_rooms(
     sockets: &Sockets,
     client: &Client,
+    current: &Identity,
     identity: Arc<Identity>,
 ) -> Result<Arc<Identity>, Refusal> {
-    let (current, rooms_max) = (client.identity(), sockets.hub.limits().rooms_max);
+    let rooms_max = sockets.hub.limits().rooms_max;
     let chosen = sockets.hub.rooms(client.key).into_iter();
     let chosen = chosen.filter(|room| !current.roles().contains(room) && !identity.roles().contains(room));
     if chosen.count() + identity.roles().len() > rooms_max {
@@ -75,26 +109,20 @@ fn check_rooms(
     Ok(identity)
 }
 
-/// The socket's identity is another one from now on: its roles' rooms are the new ones, and it leaves the rooms
-/// that it may not be in any more.
-async fn become_identity(sockets: &Arc<Sockets>, client: &Arc<Client>, identity: Arc<Identity>) {
-    // What a backend is deciding at this moment it decides for the former identity.
+/// Puts a socket with a new identity into the rooms of its roles, and takes it out of those it may not be in any more.
+async fn settle(sockets: &Arc<Sockets>, client: &Arc<Client>, former: &Identity) {
+    // What a backend is deciding at this moment comes first; its verdict on the former identity does not count.
     let turns = sockets.authorizer.as_ref().map(|_| client.turns());
     let _turn = match &turns {
         Some(turns) => Some(turns.rooms.lock().await),
         None => None,
     };
-    let former = client.identity();
-    if former.user() != identity.user() {
-        sockets.hub.set_user(client.key, identity.user());
-    }
-    client.log_in(Login::new(Arc::clone(&identity), unix_now(), now()));
-    if let Some(session) = client.session() {
-        session.reset_alarm(sockets);
-    }
-    // The rooms of roles that are gone go first, unless a rule opens them: nobody asked for them.
-    let is_gone = |room: &&String| !rooms::is_ruled_in(sockets, &identity, room);
-    let gone: Vec<&String> = former.roles().iter().filter(is_gone).collect();
+    let identity = client.identity();
+    let gone: Vec<&String> = {
+        // The rooms of roles that are gone go, unless a rule opens them: nobody asked for them.
+        let grants = rooms::grants(sockets, &identity);
+        former.roles().iter().filter(|role| !grants.allow(role)).collect()
+    };
     sockets.hub.part(client.key, &gone);
     // They fit, as was checked.
     let _ = sockets.hub.join(client.key, &role_rooms(sockets, &identity));
@@ -102,7 +130,10 @@ async fn become_identity(sockets: &Arc<Sockets>, client: &Arc<Client>, identity:
     let in_doubt: Vec<String> =
         sockets.hub.rooms(client.key).into_iter().filter(|room| !is_role(room)).collect();
     // With the same roles the backend has decided already, and with the same claims the rules have.
-    if in_doubt.is_empty() || *former == *identity {
+    let is_same = former.roles() == identity.roles()
+        && former.claims() == identity.claims()
+        && former.user() == identity.user();
+    if in_doubt.is_empty() || is_same {
         return;
     }
     let allowed = rooms::allowed_rooms(sockets, &identity, &client.namespace, in_doubt.clone()).await;
@@ -136,9 +167,13 @@ pub(in crate::sockets) fn expire(sockets: &Arc<Sockets>, client: &Arc<Client>) {
     sockets.metrics.refused(CODE);
     tracing::info!(remote = %session.handshake.address(), sid = %client.sid, code = CODE, "a client's token has ended");
     tell(sockets, client, "token:expired", &json!({ "code": CODE }));
-    if sockets.auth.is_soft() {
-        let (sockets, client) = (Arc::clone(sockets), Arc::clone(client));
-        tokio::spawn(async move { become_identity(&sockets, &client, sockets.auth.anonymous()).await });
+    let (ended, nobody) = (client.identity(), sockets.auth.anonymous());
+    if sockets.auth.is_soft() && check_namespace(sockets, &client.namespace, Arc::clone(&nobody)).is_ok() {
+        // A new token may have come at the last moment.
+        if log_in(sockets, client, &ended, &nobody) {
+            let (sockets, client) = (Arc::clone(sockets), Arc::clone(client));
+            tokio::spawn(async move { settle(&sockets, &client, &ended).await });
+        }
         return;
     }
     if session.kick(sockets, &client.namespace, now()).is_some() {

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use http::HeaderMap;
-use http::header::{ORIGIN, USER_AGENT};
+use http::header::{ORIGIN, SEC_WEBSOCKET_EXTENSIONS, USER_AGENT};
 use idae_socket_protocol::Sid;
 use idae_socket_protocol::websocket::Frame;
 use serde::Deserialize;
@@ -29,8 +29,10 @@ use crate::history::{Chunk, Doubt};
 use crate::hub::{self, Address, Entry, Hub, Outbox, Shape, SocketKey, Stay, Visit};
 use crate::publish::{Departed, Memory};
 
-/// Events looked at before everybody else on the thread gets a turn: some tens of microseconds.
-const EVENTS_PER_TURN: usize = 512;
+/// Events looked at before everybody else on the thread gets a turn, and so many that the rest may be looked at
+/// while nobody can fan out in the shard.
+const EVENTS_PER_TURN: usize = 128;
+const EVENTS_UNDER_LOCK: u64 = 32;
 
 /// What a CONNECT says about recovery; the rest of the auth object is somebody else's.
 #[derive(Debug, Default, Deserialize)]
@@ -66,8 +68,9 @@ pub(super) fn is_known_for_recovery(headers: &HeaderMap) -> bool {
         Some(agent) => {
             ["Mozilla/", "node", "Bun/", "Deno/", "undici"].iter().any(|known| agent.starts_with(known))
         }
-        // Node's WebSocket names neither itself nor an origin; Python's names an origin.
-        None => !headers.contains_key(ORIGIN),
+        // Node's WebSocket names neither itself nor an origin, and offers an extension. Python's names an origin,
+        // those of Go and Rust offer nothing.
+        None => !headers.contains_key(ORIGIN) && headers.contains_key(SEC_WEBSOCKET_EXTENSIONS),
     }
 }
 
@@ -157,29 +160,26 @@ pub(super) fn claim(
     if **former_namespace != *namespace || former.user() != identity.user() {
         return None;
     }
-    let position = offset.unwrap_or(stay.since);
-    if !history.reaches(position, away.doubt) {
-        return None;
-    }
+    let position = offset.unwrap_or(0).max(stay.since);
     let is_same_identity = former.roles() == identity.roles() && former.claims() == identity.claims();
     let is_unproven = *unproven == Some(position);
     Some(Return { sid, stay: away.what.stay, position, doubt: away.doubt, is_same_identity, is_unproven })
 }
 
-/// Brings a client back to where it was, with what it missed.
+/// Brings a client back to where it was, with what it missed. `false` if that cannot be had any more.
 pub(super) async fn bring_back(
     sockets: &Arc<Sockets>,
     session: &Arc<Session>,
     namespace: &str,
     auth: Option<&str>,
-    identity: Arc<Identity>,
+    identity: &Arc<Identity>,
     back: Return,
-) {
+) -> bool {
     let Return { sid, mut stay, position, doubt, is_same_identity, is_unproven } = back;
     if !is_same_identity {
         let is_there = |visit: &&Visit| visit.until.is_none();
         let rooms = stay.visits.iter().filter(is_there).map(|visit| visit.room.clone()).collect();
-        let allowed = control::allowed_rooms(sockets, &identity, namespace, rooms).await;
+        let allowed = control::allowed_rooms(sockets, identity, namespace, rooms).await;
         stay.visits.retain(|visit| visit.until.is_some() || allowed.contains(&visit.room));
     }
     let entry = Entry {
@@ -190,18 +190,23 @@ pub(super) async fn bring_back(
         shape: Shape::WithOffset,
     };
     let connected = Frame::text(&control::connected(sockets, namespace, &sid, Shape::WithOffset));
-    let (key, replayed) = if is_unproven {
+    let entered = if is_unproven {
         // What is new must not come before what it misses, so it goes nowhere.
         let entry = Entry { outbox: Outbox::closed(), ..entry };
-        let key =
-            sockets.hub.come_back(entry, &stay, |_| session.outbox.replay([connected, Frame::text("2")]));
-        (key, Some(position))
+        let flush = |_| {
+            session.outbox.replay([connected, Frame::text("2")]);
+            true
+        };
+        session.expect_flush();
+        sockets.hub.come_back(entry, &stay, flush).map(|key| (key, Some(position)))
     } else {
-        let (key, events) = enter(&sockets.hub, &sockets.history, entry, &stay, position, connected).await;
-        (key, (events > 0).then_some(position))
+        let missed = Missed { position, doubt, bytes_max: sockets.settings.replay_bytes_max };
+        let entered = enter(&sockets.hub, &sockets.history, entry, &stay, missed, connected).await;
+        entered.map(|(key, events)| (key, (events > 0).then_some(position)))
     };
+    let Some((key, replayed)) = entered else { return false };
     // Roles that are new; past the limit the socket keeps what it has.
-    let _ = sockets.hub.join(key, &control::role_rooms(sockets, &identity));
+    let _ = sockets.hub.join(key, &control::role_rooms(sockets, identity));
     let recovered = Recovered {
         doubt,
         proven: sockets.history.proven(now()),
@@ -210,53 +215,91 @@ pub(super) async fn bring_back(
         is_heard: AtomicBool::new(false),
     };
     let admitted = Admitted { sid, key, shape: Shape::WithOffset, recovered: Some(Box::new(recovered)) };
-    control::admitted(sockets, session, namespace, auth, identity, admitted);
+    control::admitted(sockets, session, namespace, auth, Arc::clone(identity), admitted);
+    true
 }
 
-/// Queues the events behind a position that were meant for a socket, then `last`, and enters the socket into
-/// the hub, with nothing lost or doubled in between. Returns how many events were queued.
+/// What a client may have missed, and how much of it may be.
+#[derive(Clone, Copy)]
+struct Missed {
+    /// Behind this position.
+    position: u64,
+    doubt: Doubt,
+    /// What the frames may cost.
+    bytes_max: usize,
+}
+
+/// Collects the events that were meant for a socket, then queues them and `last`, and enters the socket into the
+/// hub, with nothing lost or doubled in between. Returns how many events were queued; `None`, and nothing was
+/// queued, if some are gone or there are too many.
 async fn enter(
     hub: &Hub,
     history: &Memory,
     entry: Entry,
     stay: &Stay,
-    mut position: u64,
+    missed: Missed,
     last: Frame,
-) -> (SocketKey, usize) {
+) -> Option<(SocketKey, usize)> {
     let sid = entry.sid.to_string();
     let (namespace, user) = (entry.namespace.clone(), entry.user.clone());
-    let address = Address { namespace: &namespace, sid: &sid, user: user.as_deref(), stay };
+    let address = Address::new(&namespace, &sid, user.as_deref(), stay);
     let outbox = Arc::clone(&entry.outbox);
-    let mut events = 0;
-    let mut replay = |position, until| {
-        let chunk = history.after(position, EVENTS_PER_TURN);
-        let missed = meant_for(&address, &chunk, until);
-        events += missed.len();
-        outbox.replay(missed);
-        chunk.position
-    };
+    let mut replay = Replay { history, address: &address, missed, frames: Vec::new(), bytes: 0 };
     loop {
         // Not further than the shard has come: what it has not fanned out yet follows by itself.
         let reached = hub.position(&entry.sid);
-        if reached.saturating_sub(position) < EVENTS_PER_TURN as u64 {
+        if reached.saturating_sub(replay.missed.position) < EVENTS_UNDER_LOCK {
             break;
         }
-        position = replay(position, reached).min(reached);
+        replay.collect(reached)?;
         tokio::task::yield_now().await;
     }
+    let mut events = 0;
     let key = hub.come_back(entry, stay, |until| {
         // The rest, while nobody can fan out in this shard.
-        while position < until {
-            position = replay(position, until).max(position + 1);
+        while replay.missed.position < until {
+            if replay.collect(until).is_none() {
+                return false;
+            }
         }
-        outbox.replay([last]);
+        events = replay.frames.len();
+        outbox.replay(replay.frames.drain(..).chain([last]));
+        true
     });
-    (key, events)
+    key.map(|key| (key, events))
+}
+
+/// What a client has missed, as far as it was looked at.
+struct Replay<'a> {
+    history: &'a Memory,
+    address: &'a Address<'a>,
+    missed: Missed,
+    frames: Vec<Frame>,
+    bytes: usize,
+}
+
+impl Replay<'_> {
+    /// Looks at some more events, up to a position. `None`: some are gone, or there are too many.
+    fn collect(&mut self, until: u64) -> Option<()> {
+        let Missed { position, doubt, bytes_max } = self.missed;
+        let chunk = self.history.after(position, doubt, EVENTS_PER_TURN)?;
+        for frame in meant_for(self.address, &chunk, until) {
+            self.bytes += hub::cost(&frame);
+            self.frames.push(frame);
+        }
+        // At least one further: what is gone and is no loss leaves a gap.
+        self.missed.position = chunk.position.max(position + 1).min(until);
+        (self.bytes <= bytes_max).then_some(())
+    }
 }
 
 /// The events of a chunk that a socket has missed.
-fn meant_for(address: &Address<'_>, chunk: &Chunk<Arc<hub::Event>>, until: u64) -> Vec<Frame> {
-    let missed = chunk.events.iter().filter(|event| event.position <= until);
+fn meant_for<'a>(
+    address: &'a Address<'_>,
+    chunk: &'a Chunk<Arc<hub::Event>>,
+    until: u64,
+) -> impl Iterator<Item = Frame> + 'a {
+    let missed = chunk.events.iter().filter(move |event| event.position <= until);
     let missed = missed.filter(|event| event.target.covers(address, event.position));
-    missed.map(|event| event.frame(Shape::WithOffset).clone()).collect()
+    missed.map(|event| event.with_offset().clone())
 }

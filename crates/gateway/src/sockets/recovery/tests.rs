@@ -11,7 +11,7 @@ use idae_socket_protocol::Sid;
 use idae_socket_protocol::websocket::Frame;
 use proptest::prelude::*;
 
-use super::{enter, is_known_for_recovery};
+use super::{Missed, enter, is_known_for_recovery};
 use crate::auth::Identity;
 use crate::history::{History, Settings};
 use crate::hub::{self, Entry, Hub, Limits, Outbox, Shape, SocketKey, Target};
@@ -84,7 +84,6 @@ impl Gateway {
             window: Duration::from_secs(120),
             notice_time: Duration::from_secs(45),
             bytes_max: 1 << 20,
-            away_max: 100,
         };
         let history = Arc::new(History::new(settings));
         let road = Road::new(Arc::clone(&hub), Arc::clone(&history), Duration::ZERO, 1, metrics);
@@ -140,7 +139,7 @@ impl Client {
             stay,
             unproven: None,
         };
-        gateway.history.leave(self.sid, departed, gateway.history.doubt(now), now);
+        gateway.history.leave(self.sid, departed, 100, gateway.history.doubt(now), now);
     }
 
     async fn come_back(&mut self, gateway: &Gateway, now: Instant) {
@@ -153,11 +152,11 @@ impl Client {
             Some(offset) => gateway.history.parse_offset(offset).unwrap(),
             None => stay.since,
         };
-        assert!(gateway.history.reaches(position, away.doubt));
         let outbox = Outbox::polling();
         let entry = self.entry(&outbox);
         let last = Frame::text("40{}");
-        let (key, _) = enter(&gateway.hub, &gateway.history, entry, &stay, position, last).await;
+        let missed = Missed { position, doubt: away.doubt, bytes_max: 1 << 20 };
+        let (key, _) = enter(&gateway.hub, &gateway.history, entry, &stay, missed, last).await.unwrap();
         self.connection = Some((key, outbox));
     }
 }
@@ -252,8 +251,10 @@ fn check(headers: &[(http::HeaderName, &str)], expected: bool) {
 
 #[test]
 fn libraries_are_known_by_their_handshake() {
-    use http::header::{ORIGIN, USER_AGENT};
-    check(&[], true);
+    use http::header::{ORIGIN, SEC_WEBSOCKET_EXTENSIONS, USER_AGENT};
+    check(&[], false);
+    check(&[(SEC_WEBSOCKET_EXTENSIONS, "permessage-deflate; client_max_window_bits")], true);
+    check(&[(SEC_WEBSOCKET_EXTENSIONS, "permessage-deflate"), (ORIGIN, "http://localhost:4000")], false);
     check(&[(USER_AGENT, "Mozilla/5.0 (X11; Linux x86_64)"), (ORIGIN, "https://a.example")], true);
     check(&[(USER_AGENT, "node-XMLHttpRequest")], true);
     check(&[(USER_AGENT, "node")], true);
