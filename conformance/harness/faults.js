@@ -2,8 +2,9 @@
 // politely, closed in one direction only, delayed, silent, gone for one side and not for the other.
 
 import { connect, createServer } from 'node:net';
+import { resetSocket } from './raw.js';
 
-/** A proxy before `target` that is closed when the test ends. */
+/** A proxy before `target`, which may be replaced by another later, that is closed when the test ends. */
 export async function faultProxy(t, target) {
   const proxy = new FaultProxy(target);
   await proxy.listen();
@@ -28,10 +29,10 @@ export class FaultProxy {
     this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (near) => {
       if (this.refusing) {
         near.on('error', () => {});
-        near.resetAndDestroy();
+        resetSocket(near);
         return;
       }
-      const link = new Link(near, target, () => this.links.delete(link));
+      const link = new Link(near, this.target, () => this.links.delete(link));
       this.links.add(link);
       this.opened += 1;
       this.onLink(link);
@@ -79,7 +80,7 @@ export class Link {
 
   #pass(pipe, other, failed) {
     if (pipe.silent || other.destroyed) return;
-    if (failed) other.resetAndDestroy();
+    if (failed) resetSocket(other);
     else if (pipe.idle) other.destroySoon();
   }
 
@@ -106,8 +107,8 @@ export class Link {
 
   /** Both sides get a RST. */
   reset() {
-    this.near.resetAndDestroy();
-    this.far.resetAndDestroy();
+    resetSocket(this.near);
+    resetSocket(this.far);
   }
 
   /** Both sides get a FIN, behind all that was passed on. */
@@ -129,7 +130,7 @@ export class Link {
    */
   vanish() {
     this.blackHole();
-    this.near.resetAndDestroy();
+    resetSocket(this.near);
   }
 
   /** Nothing more is passed on, not even an end: `both` ways, `up` (to the gateway) or `down`. */

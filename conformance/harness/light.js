@@ -2,12 +2,13 @@
 // It answers heartbeats, and hands every other packet out as text. Only small text frames.
 
 import { connect } from 'node:net';
+import { resetSocket } from './raw.js';
 
 const SOURCES = 8;
 const MASK = [0x12, 0x34, 0x56, 0x78];
 const HANDSHAKE =
   'GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1\r\n' +
-  'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
+  'User-Agent: node\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
   'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
 const SWITCHED = Buffer.from('HTTP/1.1 101 ');
 
@@ -62,7 +63,7 @@ export class LightClient {
   /** RST. */
   reset() {
     this.over ??= 'reset by the test';
-    this.socket.resetAndDestroy();
+    resetSocket(this.socket);
   }
 
   /** Leaves the namespace, closes the WebSocket, closes the connection. */

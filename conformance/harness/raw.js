@@ -8,6 +8,15 @@ import { WAIT_MS } from './events.js';
 
 const WEBSOCKET_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
+/**
+ * Ends a connection with RST. One that has begun to end must not be reset: Node 20 then never lets
+ * go of it, and spins when the process ends. The peer gets a RST all the same if it sends more.
+ */
+export function resetSocket(socket) {
+  if (socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
+}
+
 /** A TCP connection with a reader that can wait for what it needs. */
 export class RawConnection {
   #waiters = new Set();
@@ -65,7 +74,7 @@ export class RawConnection {
 
   /** Closes rudely, with RST. */
   reset() {
-    this.socket.resetAndDestroy();
+    resetSocket(this.socket);
   }
 
   /** Calls `parse` again after each arrival until it returns something. */

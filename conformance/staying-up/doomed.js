@@ -4,6 +4,7 @@
 
 import { OPCODE, RawConnection, frameBytes, requestBytes, upgradeHeaders } from '../harness/raw.js';
 import { Polling, join, openProbe, openSession } from '../harness/sessions.js';
+import { openKnowing } from './returning.js';
 
 const POLL = '/socket.io/?EIO=4&transport=polling';
 const WEBSOCKET = '/socket.io/?EIO=4&transport=websocket';
@@ -30,7 +31,7 @@ async function member(server, room) {
 }
 
 async function socket(server, room) {
-  const websocket = await openSession(server, { headers: { 'User-Agent': null } });
+  const websocket = await openKnowing(server);
   await join(websocket, '/', {});
   websocket.sendText(`420["subscribe","${room}"]`);
   await websocket.nextText();

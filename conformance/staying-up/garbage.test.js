@@ -11,6 +11,7 @@ import { metricsShow } from '../harness/metrics.js';
 import { OPCODE, RawConnection, frameBytes, requestBytes, upgradeHeaders } from '../harness/raw.js';
 import { drawLots } from '../harness/seed.js';
 import { Polling, ask, bystander, connected, openSession } from '../harness/sessions.js';
+import { openKnowing } from './returning.js';
 
 const COUNT = Number(process.env.IDAE_SOCKET_GARBAGE ?? 1200);
 const AT_ONCE = 20;
@@ -213,7 +214,7 @@ describe('garbage', { timeout: 120_000 }, () => {
 
   test('packets that are almost right', (t) =>
     throwAll(t, 'packets', async (lots) => {
-      const websocket = await openSession(gateway, { headers: { 'User-Agent': null } });
+      const websocket = await openKnowing(gateway);
       websocket.sendText('40');
       for (let count = lots.between(1, 12); count > 0; count -= 1) {
         const text = lots.pick(PACKETS);

@@ -39,11 +39,11 @@ export async function open(t, { windowS = 120, config, ...options } = {}) {
   return gateway;
 }
 
-/** What Node's WebSocket says of itself: nothing. That is a library that knows recovery. */
-const UNNAMED = { 'User-Agent': null };
+/** What a library that knows recovery says of itself. */
+export const KNOWING = { 'User-Agent': 'node' };
 
 /** A raw WebSocket session of a client that knows recovery. */
-export const openKnowing = (server, options = {}) => openSession(server, { headers: UNNAMED, ...options });
+export const openKnowing = (server, options = {}) => openSession(server, { headers: KNOWING, ...options });
 
 const prefixOf = (namespace) => (namespace === '/' ? '' : `${namespace},`);
 
@@ -153,7 +153,7 @@ export class RawSocket {
 }
 
 /** A claim over polling: everything up to CONNECT as `{missed, reply}`, and the session. */
-export async function claimOverPolling(server, auth, { headers = UNNAMED } = {}) {
+export async function claimOverPolling(server, auth, { headers = KNOWING } = {}) {
   const session = await Polling.open(server, { headers });
   await session.send(`40${JSON.stringify(auth)}`);
   const missed = [];

@@ -24,7 +24,7 @@ const rssBytes = ({ pid }) => 1024 * Number(readFileSync(`/proc/${pid}/status`, 
 
 async function start(t, { outbox = OUTBOX_BYTES } = {}) {
   const gateway = await startGateway({
-    config: `[socket]\noutbox_bytes_max = ${outbox}\n[publish]\nbody_bytes_max = 80000\n[recovery]\nbytes_max = ${HISTORY_BYTES}\n`,
+    config: `[socket]\noutbox_bytes_max = ${outbox}\n[publish]\nbody_bytes_max = 80000\n[recovery]\nbytes_max = ${HISTORY_BYTES}\nreplay_bytes_max = ${HISTORY_BYTES}\n`,
   });
   t.after(() => gateway.end());
   return gateway;

@@ -27,7 +27,7 @@ const LIBRARIES = {
   undici: [{ 'User-Agent': 'undici' }, true],
   Bun: [{ 'User-Agent': 'Bun/1.3.2' }, true],
   Deno: [{ 'User-Agent': 'Deno/2.5.6' }, true],
-  "Node's ws, which says nothing": [{ 'User-Agent': null }, true],
+  'somebody who says nothing at all, as in Go and Rust': [{ 'User-Agent': null }, false],
   'python-requests': [{ 'User-Agent': 'python-requests/2.32.5' }, false],
   aiohttp: [{ 'User-Agent': 'Python/3.13 aiohttp/3.13.2' }, false],
   "Python's websocket-client": [{ 'User-Agent': null, Origin: ORIGIN }, false],
@@ -109,6 +109,14 @@ for (const transport of ['websocket', 'polling']) {
     });
   });
 }
+
+test("Node's ws says nothing, and offers an extension", async () => {
+  const extension = { 'User-Agent': null, 'Sec-WebSocket-Extensions': 'permessage-deflate; client_max_window_bits' };
+  assertShape(await sees('websocket', extension), true);
+  assertShape(await sees('websocket', extension, { recovery: false }), false);
+  // Python's websocket-client and Chrome's relatives that are no browser name an origin.
+  assertShape(await sees('websocket', { ...extension, Origin: ORIGIN }), false);
+});
 
 test('an upgrade changes nothing: the handshake counts', async () => {
   for (const [headers, probing, knows] of [
