@@ -20,8 +20,8 @@ class Member {
   connects = 0;
   recoveries = 0;
   losses = {};
-  /** Numbers that were in place before the last connect was told: those that were replayed. */
-  replayed = 0;
+  /** How often the connection was lost when a part of what was missed had arrived, and CONNECT had not. */
+  cutReplays = 0;
 
   constructor(url, options, { token, rooms = [], transports, recovery }, onReady) {
     const auth = { ...(token && { token }), ...(recovery !== undefined && { recovery }) };
@@ -49,6 +49,9 @@ class Member {
     });
     this.socket.on('disconnect', (reason) => {
       this.losses[reason] = (this.losses[reason] ?? 0) + 1;
+    });
+    this.socket.io.on('reconnect_attempt', () => {
+      if (this.socket.receiveBuffer.length) this.cutReplays += 1;
     });
     this.socket.on('connect_error', (error) => {
       // An error of the connection is tried again; a refusal of the gateway is not.
@@ -83,13 +86,13 @@ const orders = {
   },
   report() {
     process.send({
-      reported: crew.map(({ numbers, connects, recoveries, losses, socket }) => ({
+      reported: crew.map(({ numbers, connects, recoveries, losses, cutReplays, socket }) => ({
         numbers,
         connects,
         recoveries,
         losses,
+        cutReplays,
         connected: socket.connected,
-        buffered: socket.receiveBuffer.length,
       })),
     });
   },

@@ -236,14 +236,15 @@ async function faultRun(t, { recovery, runMs }) {
   const reported = await crew.ask({ report: {} }, 'reported', 20_000);
   const deliveries = reported.reduce((count, { numbers }) => count + numbers.length, 0);
   const losses = reported.reduce((count, { losses: own }) => count + Object.values(own).reduce((a, b) => a + b, 0), 0);
+  const cut = reported.reduce((count, { cutReplays }) => count + cutReplays, 0);
   t.diagnostic(
-    `${publisher.count} events, ${deliveries} heard, ${losses} losses of connections, ${proxy.opened} connections; ${JSON.stringify(chaos.counts)}`,
+    `${publisher.count} events, ${deliveries} heard, ${losses} losses of connections, ${cut} replays cut in the middle, ${proxy.opened} connections; ${JSON.stringify(chaos.counts)}`,
   );
-  return { gateway, reported, state, losses, outcome: compare(reported, publisher.expected) };
+  return { gateway, reported, state, losses, cut, outcome: compare(reported, publisher.expected) };
 }
 
 test('everybody hears every event once and in order', { timeout: RUN_MS + 200_000 }, async (t) => {
-  const { gateway, reported, state, losses, outcome } = await faultRun(t, { runMs: RUN_MS });
+  const { gateway, reported, state, losses, cut, outcome } = await faultRun(t, { runMs: RUN_MS });
   const fresh = reported.filter(({ connects, recoveries }) => connects !== recoveries + 1);
   t.diagnostic(`fresh sessions after the first: ${fresh.length} clients`);
   const { sum, samples } = outcome;
@@ -252,6 +253,7 @@ test('everybody hears every event once and in order', { timeout: RUN_MS + 200_00
   assert.equal(fresh.length, 0, 'everybody was recovered each time');
   // The run must have been one.
   assert.ok(losses > MEMBERS, `only ${losses} connections were lost`);
+  assert.ok(cut > 0, 'some were lost between what they missed and CONNECT');
   // And it leaves nothing behind.
   await metricsShow(
     gateway,
