@@ -8,10 +8,12 @@
 //! `corpus/<name>/`, and a target of the same name in `fuzz_targets/` and `Cargo.toml`.
 
 mod engineio;
+mod gateway;
 mod socketio;
 mod websocket;
 
 pub use engineio::{engineio_payload, engineio_request};
+pub use gateway::{http_request, publish_body, token};
 pub use socketio::{socketio_connection, socketio_packet};
 pub use websocket::{websocket_client, websocket_server};
 
@@ -23,7 +25,13 @@ pub const TARGETS: &[Target] = &[
     ("engineio_request", engineio_request),
     ("socketio_packet", socketio_packet),
     ("socketio_connection", socketio_connection),
+    ("http_request", http_request),
+    ("publish_body", publish_body),
+    ("token", token),
 ];
+
+/// Those that ask a whole gateway, for which a run of a second has fewer inputs.
+pub const THROUGH_A_GATEWAY: &[&str] = &["http_request", "publish_body", "token"];
 
 /// A name and the function behind it.
 pub type Target = (&'static str, fn(&[u8]));
