@@ -7,7 +7,12 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-const ALONE = ['engineio-suite.test.js', 'socketio-suite.test.js', 'heartbeat.test.js', 'scale/join.test.js', 'identity/crowd.test.js', 'identity/token-life.test.js'];
+const ALONE = [
+  'engineio-suite.test.js', 'socketio-suite.test.js', 'heartbeat.test.js', 'scale/join.test.js',
+  'identity/crowd.test.js', 'identity/token-life.test.js',
+  'staying-up/avalanche.test.js', 'staying-up/drain.test.js', 'staying-up/faults.test.js',
+  'staying-up/metrics.test.js', 'staying-up/recovery.test.js', 'staying-up/slow-consumers.test.js', 'staying-up/soak.test.js',
+];
 /** For one file; the longest waits for limits of half a minute, or installs what it needs. */
 const FILE_MS = 480_000;
 

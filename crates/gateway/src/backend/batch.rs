@@ -30,19 +30,27 @@ const REPLIES_WAITING_MAX: usize = 16;
 /// How long a stream may be silent before it is ended.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 
+/// What the request says of all its items.
+struct Batch {
+    publisher: Publisher,
+    deliver: Deliver,
+    trace_id: Option<String>,
+}
+
 impl Backend {
     pub(super) async fn batch(
         self: &Arc<Self>,
         request: Request<Incoming>,
         peer: IpAddr,
+        trace_id: Option<String>,
     ) -> Result<Response<ReplyBody>, Problem> {
         let (head, body) = request.into_parts();
-        let (publisher, deliver) = match self.admit_batch(&head, peer) {
-            Ok(admitted) => admitted,
+        let batch = match self.admit_batch(&head, peer) {
+            Ok((publisher, deliver)) => Batch { publisher, deliver, trace_id },
             Err(problem) => return Err(turn_away(&head, body, problem).await),
         };
         if access::content_type(&head.headers).eq_ignore_ascii_case(NDJSON) {
-            return Ok(self.stream(body, publisher, deliver));
+            return Ok(self.stream(body, batch));
         }
         let body = read(body, self.settings.batch_bytes_max).await?;
         let items: Vec<&RawValue> = serde_json::from_str(json(&body)?).map_err(|_| {
@@ -65,7 +73,7 @@ impl Backend {
             if done % ITEMS_PER_TURN == ITEMS_PER_TURN - 1 {
                 tokio::task::yield_now().await;
             }
-            replies.push(self.item(&publisher, deliver, item.get()).await);
+            replies.push(self.item(&batch, item.get()).await);
         }
         Ok(json_response(StatusCode::OK, format!("[{}]", replies.join(","))))
     }
@@ -86,63 +94,63 @@ impl Backend {
     }
 
     /// Publishes one item. A bad one is answered as a problem and does not stop the others.
-    async fn item(&self, publisher: &Publisher, deliver: Deliver, item: &str) -> String {
-        self.try_item(publisher, deliver, item).await.unwrap_or_else(|problem| self.item_refused(&problem))
+    async fn item(&self, batch: &Batch, item: &str) -> String {
+        match self.try_item(batch, item).await {
+            Ok(reply) => reply,
+            Err(problem) => self.item_refused(batch, problem),
+        }
     }
 
     /// The answer to an item that is not published.
-    fn item_refused(&self, problem: &Problem) -> String {
+    fn item_refused(&self, batch: &Batch, problem: Problem) -> String {
         self.metrics.refused(problem.code());
         if problem.code() == "payload_too_large" {
             self.metrics.limit("body_bytes_max");
         }
-        tracing::info!(code = problem.code(), detail = problem.detail(), "an item of a batch was refused");
-        problem.to_json()
+        let trace_id = batch.trace_id.clone();
+        tracing::info!(
+            code = problem.code(),
+            detail = problem.detail(),
+            trace_id,
+            "an item of a batch was refused"
+        );
+        problem.with_trace(trace_id).to_json()
     }
 
-    async fn try_item(&self, publisher: &Publisher, deliver: Deliver, item: &str) -> Result<String, Problem> {
+    async fn try_item(&self, batch: &Batch, item: &str) -> Result<String, Problem> {
         if item.len() > self.settings.body_bytes_max {
             return Err(Problem::payload_too_large(self.settings.body_bytes_max));
         }
         let (name, submission) = Submission::parse_item(item, &self.settings)?;
         self.settings.events.check(&name).map_err(|refused| Problem::event_not_found(&refused))?;
-        if !publisher.may_publish(&name) {
+        if !batch.publisher.may_publish(&name) {
             return Err(Problem::event_forbidden(&name));
         }
-        self.publish(publisher, &name, deliver, submission).await
+        self.publish(&batch.publisher, &name, batch.deliver, submission).await
     }
 
     /// Answers each line as it arrives.
-    fn stream(
-        self: &Arc<Self>,
-        body: Incoming,
-        publisher: Publisher,
-        deliver: Deliver,
-    ) -> Response<ReplyBody> {
+    fn stream(self: &Arc<Self>, body: Incoming, batch: Batch) -> Response<ReplyBody> {
         let (replies, reply_body) = Channel::new(REPLIES_WAITING_MAX);
         let backend = Arc::clone(self);
-        tokio::spawn(async move { backend.answer_lines(body, &publisher, deliver, replies).await });
+        tokio::spawn(async move { backend.answer_lines(body, &batch, replies).await });
         let mut response = Response::new(reply_body.boxed_unsync());
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(NDJSON));
         response
     }
 
-    async fn answer_lines(
-        &self,
-        body: Incoming,
-        publisher: &Publisher,
-        deliver: Deliver,
-        mut replies: Sender<Bytes>,
-    ) {
+    async fn answer_lines(&self, body: Incoming, batch: &Batch, mut replies: Sender<Bytes>) {
         let mut lines = Lines { body, buffer: BytesMut::new(), bytes_max: self.settings.body_bytes_max };
         while let Some(line) = lines.next().await {
             let mut reply = match line {
                 Line::Complete(line) if line.trim_ascii().is_empty() => continue,
                 Line::Complete(line) => match json(&line) {
-                    Ok(line) => self.item(publisher, deliver, line).await,
-                    Err(problem) => self.item_refused(&problem),
+                    Ok(line) => self.item(batch, line).await,
+                    Err(problem) => self.item_refused(batch, problem),
                 },
-                Line::TooLong => self.item_refused(&Problem::payload_too_large(self.settings.body_bytes_max)),
+                Line::TooLong => {
+                    self.item_refused(batch, Problem::payload_too_large(self.settings.body_bytes_max))
+                }
             };
             reply.push('\n');
             if replies.send_data(Bytes::from(reply)).await.is_err() {

@@ -118,7 +118,7 @@ impl Backend {
             "/livez" if is_read => Ok(health(true)),
             "/readyz" if is_read => Ok(health(!self.is_draining.load(Ordering::Relaxed))),
             "/metrics" if is_read => Ok(self.metrics()),
-            "/v1/events" => self.batch(request, peer).await,
+            "/v1/events" => self.batch(request, peer, trace_id.clone()).await,
             _ => match trace_id.clone() {
                 None => self.event(request, peer).await,
                 Some(trace_id) => {
@@ -315,14 +315,18 @@ fn depth(json: &str) -> usize {
     deepest
 }
 
-/// The id of the trace that a request belongs to (W3C Trace Context, `traceparent`).
+/// The id of the trace that a request belongs to (W3C Trace Context, `traceparent`, section 3.2).
 fn trace_id(headers: &HeaderMap) -> Option<String> {
     let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
     let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let is_hex =
-        |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let is_good = is_hex(version, 2) && is_hex(trace, 32) && is_hex(parent, 16) && is_hex(flags, 2);
-    (is_good && version != "ff" && trace.bytes().any(|byte| byte != b'0')).then(|| trace.to_ascii_lowercase())
+    // Capital letters and ids of zeros are invalid. Versions to come may add fields, the first has none.
+    let is_hex = |part: &str, length| {
+        part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let is_id = |part: &str, length| is_hex(part, length) && part.bytes().any(|byte| byte != b'0');
+    let is_good = is_hex(version, 2) && is_id(trace, 32) && is_id(parent, 16) && is_hex(flags, 2);
+    let is_known = version != "ff" && (version != "00" || parts.next().is_none());
+    (is_good && is_known).then(|| trace.to_owned())
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

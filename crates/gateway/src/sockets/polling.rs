@@ -134,7 +134,8 @@ pub(super) async fn post(
         tokio::time::sleep(pause).await;
     }
     Ok(match taken {
-        Ok(()) | Err(CloseReason::TransportClose) => Posted::Taken,
+        // That the answers to it were too many says nothing against this request.
+        Ok(()) | Err(CloseReason::TransportClose | CloseReason::SlowConsumer) => Posted::Taken,
         Err(_) => Posted::Refused(StatusCode::BAD_REQUEST),
     })
 }
