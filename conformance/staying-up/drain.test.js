@@ -185,7 +185,7 @@ test('drain_s = 0 sends all away at once', async (t) => {
 
 test('when all clients have left by themselves it does not wait any longer', async (t) => {
   const gateway = await start(t, { drainS: 60 });
-  const { sockets } = await timedSockets(gateway, 30);
+  const { sockets } = await timedSockets(gateway, 4);
   const stock = await connected(t, gateway, { transports: ['polling'] });
   gateway.signal('SIGTERM');
   await notReady(gateway);
