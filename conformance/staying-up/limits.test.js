@@ -354,6 +354,7 @@ describe('what a client sends', () => {
       assert.equal(status, 431);
       await connection.closed();
     }
+    await counted(gateway, 'head_bytes_max', 2);
   });
 });
 

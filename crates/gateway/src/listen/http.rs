@@ -82,6 +82,7 @@ pub(super) async fn serve(
     permit: Permit,
     mut stopping: watch::Receiver<bool>,
 ) {
+    let metrics = Arc::clone(&router.sockets.metrics);
     let upgrade = Arc::new(Mutex::new(None));
     let asked = Arc::clone(&upgrade);
     let announced = stopping.clone();
@@ -138,6 +139,11 @@ pub(super) async fn serve(
             let mut stream = connection.into_parts().io.into_inner();
             let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
         }
-        (Err(error), _) => tracing::debug!(remote = %peer, %error, "HTTP connection ended"),
+        (Err(error), _) => {
+            if error.is_parse_too_large() {
+                metrics.limit("head_bytes_max");
+            }
+            tracing::debug!(remote = %peer, %error, "HTTP connection ended");
+        }
     }
 }

@@ -103,7 +103,7 @@ pub(crate) struct Sockets {
     /// Decides on rooms that no rule decides.
     authorizer: Option<Authorizer>,
     forwarder: Forwarder,
-    metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     endpoints: Vec<Arc<Endpoint>>,
     handlers: Handlers,
     shards: Box<[Table]>,
@@ -151,13 +151,24 @@ impl Sockets {
         let begin = Instant::now();
         let sessions: Vec<_> = self.shards.iter().flat_map(Table::all).collect();
         let count = sessions.len() as u32;
-        for (number, session) in (0_u32..).zip(sessions) {
-            let at = begin + over * number / count.max(1);
-            // Who has left by itself need not be waited for.
-            if session.ended().is_none() {
-                tokio::time::sleep_until(at.into()).await;
-                session.finish(self, CloseReason::ServerShutdown);
+        let telling = async {
+            for (number, session) in (0_u32..).zip(sessions) {
+                let at = begin + over * number / count.max(1);
+                // Who has left by itself need not be waited for.
+                if session.ended().is_none() {
+                    tokio::time::sleep_until(at.into()).await;
+                    session.finish(self, CloseReason::ServerShutdown);
+                }
             }
+        };
+        let emptied = async {
+            for shard in &self.shards {
+                shard.emptied().await;
+            }
+        };
+        tokio::select! {
+            () = telling => {}
+            () = emptied => {}
         }
     }
 

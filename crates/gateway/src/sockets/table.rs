@@ -25,6 +25,8 @@ pub(super) struct Table {
     alarms: Mutex<BinaryHeap<Reverse<(Instant, Alarm)>>>,
     /// An alarm earlier than all others was set.
     pub(super) earlier: Notify,
+    /// The last session has gone.
+    left: Notify,
     /// Polling sessions for which too much waits.
     pub(super) overflows: Arc<Overflows>,
 }
@@ -59,6 +61,7 @@ impl Table {
             clients: Mutex::default(),
             alarms: Mutex::default(),
             earlier: Notify::new(),
+            left: Notify::new(),
             overflows: Arc::default(),
         }
     }
@@ -74,7 +77,23 @@ impl Table {
     }
 
     pub(super) fn remove(&self, sid: &Sid) {
-        self.sessions.lock().remove(sid);
+        let mut sessions = self.sessions.lock();
+        sessions.remove(sid);
+        if sessions.is_empty() {
+            self.left.notify_waiters();
+        }
+    }
+
+    /// Waits until there is no session any more.
+    pub(super) async fn emptied(&self) {
+        loop {
+            // Before the look, so that whoever leaves after it is noticed.
+            let left = self.left.notified();
+            if self.sessions.lock().is_empty() {
+                return;
+            }
+            left.await;
+        }
     }
 
     pub(super) fn insert_client(&self, sid: Sid, client: Weak<Client>) {
