@@ -12,6 +12,7 @@ const documents = [
   'docs/comparison.md',
   'docs/guide.md',
   'docs/operations.md',
+  'docs/performance.md',
   'docs/troubleshooting.md',
   'deploy/README.md',
   'examples/rows/README.md',

@@ -69,7 +69,14 @@ impl Crowd {
         for _ in 0..count {
             let time = joins.recv().await.ok_or("a socket was lost while it was opened")?;
             let time = time.map_err(|error| {
-                format!("a socket could not be opened: {error} (is `ulimit -n` large enough?)")
+                let hint = if error.contains("open files") {
+                    "; make `ulimit -n` larger, for the gateway too"
+                } else if error.contains("refused") {
+                    "; does the gateway run there?"
+                } else {
+                    ""
+                };
+                format!("a socket could not be opened: {error}{hint}")
             })?;
             micros.saturating_record((time.as_micros() as u64).max(1));
         }
