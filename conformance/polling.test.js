@@ -202,6 +202,19 @@ describe('what closes the session', () => {
     await session.isGone();
   });
 
+  // Requests on two connections may be seen in either order, whatever the order in which they were sent.
+  test('the packet 1: a GET that it overtakes is answered with 6 too', async () => {
+    const session = await open();
+    const poll = await RawConnection.open(session.server);
+    const post = session.post('1');
+    await sleep(1);
+    poll.write(requestBytes({ path: session.target }));
+    const [taken, last] = await Promise.all([post, poll.response()]);
+    assert.deepEqual([taken.status, taken.text], [200, 'ok']);
+    assert.deepEqual([last.status, last.text], [200, '6']);
+    await session.isGone();
+  });
+
   test('what follows the packet 1 in its payload is not delivered', async () => {
     const session = await open();
     const pending = await session.pending();

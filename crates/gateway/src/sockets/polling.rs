@@ -9,7 +9,8 @@ use flate2::write::GzEncoder;
 use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
-use idae_socket_protocol::engineio::{CloseReason, Payload, Refusal, Transport};
+use idae_socket_protocol::engineio::{CloseReason, Packet, Payload, Refusal, Transport};
+use idae_socket_protocol::websocket::Frame;
 use tokio::time::timeout;
 
 use super::session::{Method, Unfit};
@@ -23,6 +24,9 @@ pub(super) const GZIP_BYTES_MIN: usize = 1024;
 /// How long a poll that arrives during an upgrade is held. Long enough that a client that polls
 /// on does not spin, short enough that one that waits for it loses nothing.
 const HURRIED_POLL: Duration = Duration::from_millis(50);
+
+/// How long a client's farewell waits for a poll on its way. A busy machine may leave a request lying that long.
+const LAST_POLL: Duration = Duration::from_millis(100);
 
 /// What became of a POST.
 pub(super) enum Posted {
@@ -58,7 +62,21 @@ pub(super) async fn get(sockets: &Arc<Sockets>, session: &Arc<Session>) -> Resul
 fn forget_if_done(sockets: &Sockets, session: &Session) {
     if session.outbox.status().is_empty {
         sockets.shard(session).remove(&session.sid);
+        // A POST may wait for that.
+        session.outbox.nudge();
     }
+}
+
+/// Gives a poll that was sent before the client's farewell, but is overtaken by it on another connection, the time
+/// to arrive and be answered. The client cannot tell the difference, since the farewell is not answered yet.
+async fn await_last_poll(sockets: &Sockets, session: &Session) {
+    let taken = async {
+        while !session.outbox.status().is_empty {
+            session.outbox.changed().await;
+        }
+    };
+    let _ = timeout(LAST_POLL, taken).await;
+    sockets.shard(session).remove(&session.sid);
 }
 
 /// The longest that a client which sends too fast waits for the answer to a POST. The rest it waits the next time.
@@ -133,14 +151,24 @@ pub(super) async fn post(
     {
         tokio::time::sleep(pause).await;
     }
+    if let Ok(Brought::Farewell) = taken {
+        await_last_poll(sockets, session).await;
+    }
     Ok(match taken {
         // That the answers to it were too many says nothing against this request.
-        Ok(()) | Err(CloseReason::TransportClose | CloseReason::SlowConsumer) => Posted::Taken,
+        Ok(_) | Err(CloseReason::TransportClose | CloseReason::SlowConsumer) => Posted::Taken,
         Err(_) => Posted::Refused(StatusCode::BAD_REQUEST),
     })
 }
 
-fn take(sockets: &Arc<Sockets>, session: &Arc<Session>, body: &[u8]) -> Result<(), CloseReason> {
+/// What the body of a POST held.
+enum Brought {
+    Packets,
+    /// The packet that closes the session, after which nothing is read.
+    Farewell,
+}
+
+fn take(sockets: &Arc<Sockets>, session: &Arc<Session>, body: &[u8]) -> Result<Brought, CloseReason> {
     let Ok(text) = std::str::from_utf8(body) else {
         session.close(sockets, CloseReason::ParseError);
         return Err(CloseReason::ParseError);
@@ -148,6 +176,10 @@ fn take(sockets: &Arc<Sockets>, session: &Arc<Session>, body: &[u8]) -> Result<(
     let now = now();
     for packet in Payload::new(text) {
         match packet {
+            Ok(Packet::Close) => {
+                session.end(sockets, CloseReason::TransportClose, Frame::text("6"));
+                return Ok(Brought::Farewell);
+            }
             Ok(packet) => session.receive(sockets, packet, now)?,
             Err(_) => {
                 session.close(sockets, CloseReason::ParseError);
@@ -155,7 +187,7 @@ fn take(sockets: &Arc<Sockets>, session: &Arc<Session>, body: &[u8]) -> Result<(
             }
         }
     }
-    Ok(())
+    Ok(Brought::Packets)
 }
 
 /// A request that the session waits for. If it goes away unanswered, the client is gone.

@@ -426,6 +426,9 @@ impl Session {
             }
             state.ended = Some(reason);
             let leaving = self.leaving.lock();
+            // With the state, so that a poll which finds the session ended finds its last packet too; and before an
+            // embedder's code runs, which might not return.
+            self.outbox.shut(Some(last));
             (std::mem::take(&mut state.clients), state.probe.take(), state.engine.transport(), leaving)
         };
         sockets.metrics.ended(transport, reason);
@@ -439,8 +442,6 @@ impl Session {
             }
             _ => tracing::info!(%remote, code = code(reason), "a session was closed"),
         }
-        // Before an embedder's code runs, which might not return.
-        self.outbox.shut(Some(last));
         if let Some(probe) = probe {
             probe.notify_one();
         }
