@@ -346,6 +346,10 @@ impl Queue {
             return Pushed::Dropped;
         }
         self.bytes += cost(&frame);
+        if self.frames.capacity() == 0 {
+            // One place instead of four is all that an idle socket ever needs.
+            self.frames.reserve_exact(1);
+        }
         self.frames.push_back(frame);
         Pushed::Taken
     }

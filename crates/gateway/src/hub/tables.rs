@@ -104,6 +104,9 @@ struct Member {
     outbox: Arc<Outbox>,
 }
 
+/// Groups that a socket is in at least, as a rule: everyone and one room.
+const MEMBERSHIPS_COMMON: usize = 2;
+
 /// A socket that an event is for.
 pub(super) struct Receiver {
     pub(super) outbox: Arc<Outbox>,
@@ -142,7 +145,8 @@ impl Tables {
         let Entry { sid, namespace, user, outbox, shape } = entry;
         self.lives += 1;
         let life = self.lives;
-        let socket = Socket { sid, life, namespace: namespace.into(), memberships: Vec::new(), left: None };
+        let memberships = Vec::with_capacity(MEMBERSHIPS_COMMON);
+        let socket = Socket { sid, life, namespace: namespace.into(), memberships, left: None };
         let index = self.sockets.insert(socket) as u32;
         self.by_sid.insert(sid, index);
         self.add(index, Space::Everyone, "", Receiver { outbox: Arc::clone(&outbox), shape }, since);
@@ -361,6 +365,10 @@ impl Tables {
         let members = &mut self.groups[group as usize].members;
         let position = members.len() as u32;
         let Receiver { outbox, shape } = receiver;
+        if members.is_empty() {
+            // The rooms of a single user or socket are many, and stay with one place instead of four.
+            members.reserve_exact(1);
+        }
         members.push(Member { socket: index, shape, outbox });
         self.sockets[index as usize].memberships.push(Membership { group, position, since });
     }

@@ -270,6 +270,7 @@ impl Session {
         }
         state.connect_by = None;
         let held = state.connection.accept(&client.namespace);
+        state.clients.reserve_exact(1);
         state.clients.push(client);
         self.advance_alarm(sockets, state);
         Some(held)

@@ -70,10 +70,7 @@ impl Upgrade {
                 let outbox = Outbox::streaming(write);
                 let session = sockets.open(&endpoint, shard, Transport::Websocket, outbox, handshake, place);
                 session.outbox.flush();
-                tokio::spawn(async move {
-                    Connection::serving(sockets, session, read).run(early).await;
-                    drop(held);
-                });
+                tokio::spawn(Connection::serving(sockets, session, read).run(early, held));
             }
             Purpose::Probe(session) => {
                 // The session's own thread is to look after it. It may not be this one.
@@ -84,21 +81,27 @@ impl Upgrade {
                     if let Ok(stream) = TcpStream::from_std(stream)
                         && stream.writable().await.is_ok()
                     {
-                        probe(sockets, session, stream, early).await;
+                        probe(sockets, session, stream, early, held).await;
                     }
-                    drop(held);
                 });
             }
         }
     }
 }
 
-async fn probe(sockets: Arc<Sockets>, session: Arc<Session>, stream: TcpStream, early: Bytes) {
+async fn probe(
+    sockets: Arc<Sockets>,
+    session: Arc<Session>,
+    stream: TcpStream,
+    early: Bytes,
+    held: impl Send + 'static,
+) {
     let (read, write) = stream.into_split();
     match session.begin_probe(&sockets, now()) {
         Some(given_up) => {
             let probing = Probing { write, given_up };
-            Connection::probing(sockets, session, read, probing).run(early).await;
+            // A task of its own, because this one has room for the wait above for all its life.
+            tokio::spawn(Connection::probing(sockets, session, read, probing).run(early, held));
         }
         None => Box::pin(dismiss(write, read)).await,
     }
@@ -118,7 +121,7 @@ struct Connection {
     read: OwnedReadHalf,
     decoder: Decoder,
     /// Set until the session has moved to this connection.
-    probing: Option<Probing>,
+    probing: Option<Box<Probing>>,
     /// The last read filled the buffer: there is probably more.
     has_more: bool,
 }
@@ -153,27 +156,30 @@ impl Connection {
     }
 
     fn probing(sockets: Arc<Sockets>, session: Arc<Session>, read: OwnedReadHalf, probing: Probing) -> Self {
-        Self { probing: Some(probing), ..Self::serving(sockets, session, read) }
+        Self { probing: Some(Box::new(probing)), ..Self::serving(sockets, session, read) }
     }
 
-    async fn run(mut self, early: Bytes) {
-        let end = match self.feed(&mut early.to_vec()) {
-            ControlFlow::Break(end) => end,
-            ControlFlow::Continue(()) => {
-                drop(early);
-                self.read_to_end().await
+    /// Serves the connection to its end. Not an `async fn`, whose future would hold its arguments twice: every idle
+    /// socket pays for the size of it.
+    fn run(mut self, early: Bytes, held: impl Send + 'static) -> impl Future<Output = ()> + Send {
+        let first = self.feed(&mut early.to_vec());
+        async move {
+            let end = match first {
+                ControlFlow::Break(end) => end,
+                ControlFlow::Continue(()) => self.read_to_end().await,
+            };
+            // Boxed, because the room for it would be part of every task from the start.
+            match (end, self.probing.take()) {
+                (End::Probe, Some(probing)) => {
+                    self.session.end_probe(&probing.given_up);
+                    Box::pin(dismiss(probing.write, self.read)).await;
+                }
+                _ => {
+                    let _ = Box::pin(timeout(FAREWELL_TIME_MAX, self.take_leave())).await;
+                    self.session.outbox.abandon();
+                }
             }
-        };
-        // Boxed, because the room for it would be part of every task from the start.
-        match (end, self.probing.take()) {
-            (End::Probe, Some(Probing { write, given_up })) => {
-                self.session.end_probe(&given_up);
-                Box::pin(dismiss(write, self.read)).await;
-            }
-            _ => {
-                let _ = Box::pin(timeout(FAREWELL_TIME_MAX, self.take_leave())).await;
-                self.session.outbox.abandon();
-            }
+            drop(held);
         }
     }
 
@@ -188,10 +194,7 @@ impl Connection {
                         read = poll_fn(|cx| self.poll_read(cx)) => read,
                     }
                 }
-                None => {
-                    let pause = self.session.pause(&self.sockets, now());
-                    self.serve(pause).await
-                }
+                None => self.serve().await,
             };
             if let ControlFlow::Break(end) = end {
                 return end;
@@ -205,9 +208,10 @@ impl Connection {
 
     /// Waits for the next thing to happen on a session's connection. During a pause nothing is read, so a client
     /// that sends too fast is slowed down by its own TCP.
-    async fn serve(&mut self, pause: Option<Duration>) -> ControlFlow<End> {
+    async fn serve(&mut self) -> ControlFlow<End> {
         // Boxed, because the room for it would be part of every task from the start.
-        let mut pause = pause.map(|pause| Box::pin(tokio::time::sleep(pause)));
+        let mut pause =
+            self.session.pause(&self.sockets, now()).map(|pause| Box::pin(tokio::time::sleep(pause)));
         let session = Arc::clone(&self.session);
         let changed = session.outbox.changed();
         tokio::pin!(changed);
@@ -352,11 +356,12 @@ fn end(sockets: &Sockets, session: &Session, reason: CloseReason, last: Frame) -
 fn on_probe(
     sockets: &Sockets,
     session: &Session,
-    probing: &mut Option<Probing>,
+    probing: &mut Option<Box<Probing>>,
     message: &websocket::Message<'_>,
     now: std::time::Instant,
 ) -> ControlFlow<End> {
-    let Some(Probing { write, .. }) = probing else { return ControlFlow::Continue(()) };
+    let Some(probing_now) = probing else { return ControlFlow::Continue(()) };
+    let write = &probing_now.write;
     let packet = match message {
         websocket::Message::Text(text) => Packet::decode(text).unwrap_or(Packet::Noop),
         websocket::Message::Ping(payload) => return answer(write, &Frame::pong(payload)),
@@ -370,8 +375,8 @@ fn on_probe(
             flow
         }
         Probe::Upgraded => {
-            if let Some(Probing { write, .. }) = probing.take() {
-                session.outbox.upgrade(write);
+            if let Some(probing) = probing.take() {
+                session.outbox.upgrade(probing.write);
             }
             ControlFlow::Continue(())
         }

@@ -290,6 +290,8 @@ impl Connection {
         if let Some((message, limit)) = refusal {
             return Ok(Inbound::ConnectRefused { namespace, message, limit });
         }
+        // One place, not the four that a first push makes: most clients join one namespace.
+        self.memberships.reserve_exact(1);
         self.memberships
             .push(Membership { namespace: (&*namespace).into(), state: State::Connecting(Vec::new()) });
         Ok(Inbound::Connect { namespace, auth })
