@@ -39,7 +39,7 @@ fn packet_in(bencher: Bencher<'_, '_>, bytes: usize) {
 fn event_out(bencher: Bencher<'_, '_>, bytes: usize) {
     let payload = format!(r#"{{"entity":"users","text":"{}"}}"#, "x".repeat(bytes));
     bencher.counter(BytesCount::new(payload.len())).bench_local(|| {
-        black_box(Frame::text_from_parts(&["42", "", "[\"", "db-change", "\",", black_box(&payload), "]"]))
+        black_box(Frame::text_from_parts(["42", "", "[\"", "db-change", "\",", black_box(&payload), "]"]))
     });
 }
 

@@ -41,6 +41,21 @@ pub(crate) struct Receipt {
     pub(crate) sockets: usize,
 }
 
+impl Receipt {
+    /// As publishers over HTTP get it.
+    pub(crate) fn to_json(&self) -> String {
+        #[derive(serde::Serialize)]
+        struct Answer<'a> {
+            status: &'static str,
+            id: &'a str,
+            sockets: usize,
+        }
+        let Self { id, sockets } = self;
+        // Texts and numbers can always be written.
+        serde_json::to_string(&Answer { status: "ok", id, sockets: *sockets }).unwrap_or_default()
+    }
+}
+
 /// The same event is being published at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct InFlight;
@@ -98,35 +113,31 @@ impl Road {
         Self { hub, history, seen, order: Mutex::new(()), metrics }
     }
 
-    /// Publishes an event, unless it was published before. Resolves when it is queued on every
-    /// matching socket and the backlog is below its limit.
+    /// Publishes an event, unless it was published before. From here on it is out, even if its publisher hangs up.
     ///
     /// # Errors
     /// An event of the same id is on its way and not answered yet.
-    pub(crate) async fn publish(&self, event: Event<'_>) -> Result<Receipt, InFlight> {
+    pub(crate) fn publish(&self, event: Event<'_>) -> Result<Publication<'_>, InFlight> {
         let Event { name, argument, target, volatile, id } = event;
-        let remembering = match id {
-            Some(EventId { publisher, id }) => {
-                let key = format!("{publisher}\0{}\0{name}\0{id}", target.namespace);
-                match self.seen.lock().begin(&key, Instant::now()) {
-                    Before::New => Some(Remembering { road: self, key, delivery: None }),
-                    Before::Done(sockets) => return Ok(Receipt { id: id.to_owned(), sockets }),
-                    Before::InFlight => return Err(InFlight),
-                }
-            }
-            None => None,
+        let Some(EventId { publisher, id }) = id else {
+            let delivery = self.deliver(name, argument, target, volatile);
+            return Ok(Publication {
+                road: self,
+                id: hub::new_sid(0).to_string(),
+                state: Out::Once(delivery),
+            });
         };
-        let receipt_id = id.map_or_else(|| hub::new_sid(0).to_string(), |id| id.id.to_owned());
-        let delivery = self.deliver(name, argument, target, volatile);
-        let sockets = match remembering {
-            Some(mut remembering) => {
-                // From here on the event is out, even if the publisher hangs up.
-                remembering.delivery.insert(delivery).sockets().await
-            }
-            None => delivery.sockets().await,
+        let key = format!("{publisher}\0{}\0{name}\0{id}", target.namespace);
+        let state = match self.seen.lock().begin(&key, Instant::now()) {
+            Before::New => Out::Remembering(Remembering { road: self, key, delivery: None }),
+            Before::Done(sockets) => Out::Before(sockets),
+            Before::InFlight => return Err(InFlight),
         };
-        self.hub.drained().await;
-        Ok(Receipt { id: receipt_id, sockets })
+        let mut publication = Publication { road: self, id: id.to_owned(), state };
+        if let Out::Remembering(remembering) = &mut publication.state {
+            remembering.delivery = Some(self.deliver(name, argument, target, volatile));
+        }
+        Ok(publication)
     }
 
     /// Lets go of what is too old, for ever; one task of the gateway.
@@ -187,15 +198,45 @@ fn encode(namespace: &str, name: &str, argument: &[&str], with_offset: bool) -> 
         Err(_) => "",
     };
     let prefix = namespace_prefix(namespace);
-    let mut parts = Vec::with_capacity(argument.len() + 8);
-    parts.extend_from_slice(&["42", &prefix, "[\"", name, "\","]);
-    parts.extend_from_slice(argument);
-    if with_offset {
-        parts.extend_from_slice(&[",\"", BLANK, "\"]"]);
-    } else {
-        parts.push("]");
+    let head = ["42", &prefix, "[\"", name, "\","];
+    let tail: &[&str] = if with_offset { &[",\"", BLANK, "\"]"] } else { &["]"] };
+    Frame::text_from_parts([&head, argument, tail].into_iter().flatten().copied())
+}
+
+/// An event that is out, and whose publisher is to be answered.
+pub(crate) struct Publication<'a> {
+    road: &'a Road,
+    id: String,
+    state: Out<'a>,
+}
+
+enum Out<'a> {
+    Once(Delivery),
+    Remembering(Remembering<'a>),
+    /// It was published before, to so many sockets.
+    Before(usize),
+}
+
+impl Publication<'_> {
+    /// Resolves when the event is queued on every matching socket and the backlog is below its limit.
+    pub(crate) async fn receipt(self) -> Receipt {
+        let delivery = match &self.state {
+            Out::Once(delivery) => Some(delivery),
+            Out::Remembering(remembering) => remembering.delivery.as_ref(),
+            Out::Before(_) => None,
+        };
+        let sockets = match (delivery, &self.state) {
+            (Some(delivery), _) => {
+                let sockets = delivery.sockets().await;
+                self.road.hub.drained().await;
+                sockets
+            }
+            (None, Out::Before(sockets)) => *sockets,
+            (None, _) => 0,
+        };
+        tracing::debug!(id = self.id, sockets, "published");
+        Receipt { id: self.id, sockets }
     }
-    Frame::text_from_parts(&parts)
 }
 
 /// Writes down how a publication ended, also when its publisher is not there to hear it.

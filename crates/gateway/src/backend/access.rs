@@ -3,25 +3,28 @@
 use std::net::IpAddr;
 
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, FORWARDED, HeaderName, ORIGIN, VIA};
 
 use super::problem::{Code, FieldError, Problem};
 use crate::auth::{KeyRefused, PublishKeys, Publisher};
 use crate::hub::Target;
+use crate::rules::SEC_FETCH_SITE;
 
 /// Headers by which a proxy says that the request comes from somewhere else. With one of them a
 /// loopback peer is not the publisher.
-const FORWARDING: [&str; 9] = [
-    "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-server",
-    "x-real-ip",
-    "via",
-    "cf-connecting-ip",
-    "true-client-ip",
+static FORWARDING: [HeaderName; 9] = [
+    FORWARDED,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-real-ip"),
+    VIA,
+    HeaderName::from_static("cf-connecting-ip"),
+    HeaderName::from_static("true-client-ip"),
 ];
+
+static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Who sends the request. Without keys that can only be a program on this machine.
 pub(super) fn publisher(keys: &PublishKeys, headers: &HeaderMap, peer: IpAddr) -> Result<Publisher, Problem> {
@@ -47,7 +50,7 @@ fn local(headers: &HeaderMap, peer: IpAddr) -> Result<Publisher, Problem> {
             "without a publish key only this machine may publish, and the request came from {peer}"
         ));
     }
-    match FORWARDING.iter().find(|name| headers.contains_key(**name)) {
+    match headers.keys().find(|name| FORWARDING.contains(name)) {
         Some(name) => refuse(format!(
             "without a publish key only this machine may publish, and the header `{name}` says that the request came through a proxy"
         )),
@@ -57,7 +60,7 @@ fn local(headers: &HeaderMap, peer: IpAddr) -> Result<Publisher, Problem> {
 
 /// The key of a request: `X-API-Key`, or the bearer token.
 fn presented(headers: &HeaderMap) -> Option<&str> {
-    if let Some(key) = headers.get("x-api-key") {
+    if let Some(key) = headers.get(&API_KEY) {
         return key.to_str().ok();
     }
     let (scheme, key) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
@@ -67,7 +70,7 @@ fn presented(headers: &HeaderMap) -> Option<&str> {
 /// A web page in a developer's browser reaches loopback too. Whatever a browser sends on behalf of
 /// a page carries one of these headers.
 pub(super) fn refuse_browsers(headers: &HeaderMap) -> Result<(), Problem> {
-    let site = headers.get("sec-fetch-site").is_some_and(|site| site != "none");
+    let site = headers.get(&SEC_FETCH_SITE).is_some_and(|site| site != "none");
     if site || headers.contains_key(ORIGIN) {
         return Err(Problem::new(
             Code::BrowserRequest,

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::problem::{Code, FieldError, Problem};
 use super::submission::{Deliver, Submission};
-use super::{Backend, ReplyBody, access, json, json_response, read, turn_away};
+use super::{Backend, IDEMPOTENCY_KEY, ReplyBody, access, json, json_response, read, turn_away};
 use crate::auth::Publisher;
 
 const NDJSON: &str = "application/x-ndjson";
@@ -47,7 +47,7 @@ impl Backend {
         let (head, body) = request.into_parts();
         let batch = match self.admit_batch(&head, peer) {
             Ok((publisher, deliver)) => Batch { publisher, deliver, trace_id },
-            Err(problem) => return Err(turn_away(&head, body, problem).await),
+            Err(problem) => return Err(turn_away(head, body, problem).await),
         };
         if access::content_type(&head.headers).eq_ignore_ascii_case(NDJSON) {
             return Ok(self.stream(body, batch));
@@ -83,7 +83,7 @@ impl Backend {
             return Err(Problem::new(Code::MethodNotAllowed, "events are published with POST"));
         }
         let publisher = self.publisher(&head.headers, peer)?;
-        if head.headers.contains_key("idempotency-key") {
+        if head.headers.contains_key(&IDEMPOTENCY_KEY) {
             return Err(Problem::new(
                 Code::IdempotencyKeyInBatch,
                 "give each event of a batch an `id` of its own instead of the header Idempotency-Key",
@@ -126,7 +126,8 @@ impl Backend {
         if !batch.publisher.may_publish(&name) {
             return Err(Problem::event_forbidden(&name));
         }
-        self.publish(&batch.publisher, &name, batch.deliver, submission).await
+        let publication = self.publish(&batch.publisher, &name, batch.deliver, submission)?;
+        Ok(publication.receipt().await.to_json())
     }
 
     /// Answers each line as it arrives.
@@ -134,7 +135,7 @@ impl Backend {
         let (replies, reply_body) = Channel::new(REPLIES_WAITING_MAX);
         let backend = Arc::clone(self);
         tokio::spawn(async move { backend.answer_lines(body, &batch, replies).await });
-        let mut response = Response::new(reply_body.boxed_unsync());
+        let mut response = Response::new(ReplyBody::Right(reply_body));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(NDJSON));
         response
     }

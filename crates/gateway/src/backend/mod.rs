@@ -19,30 +19,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, EXPECT};
+use http::header::{CONTENT_TYPE, EXPECT, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::channel::Channel;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
-use serde_json::Value;
 use serde_json::value::RawValue;
 use tracing::Instrument as _;
 
 pub(crate) use self::authorize::{Authorization, Authorizer};
 pub(crate) use self::forward::{ClientEvent, Forwarder, Unanswered};
 pub(crate) use self::problem::{Code, Problem};
+pub(crate) use self::submission::Secrets;
 use self::submission::{Deliver, Submission};
 use crate::auth::{PublishKeys, Publisher};
 use crate::body::{self, BodyError};
 use crate::console::{self, Console};
 use crate::observe::{Metrics, OPEN_METRICS};
-use crate::publish::{Event, EventId, InFlight, Road};
+use crate::publish::{Event, EventId, InFlight, Publication, Receipt, Road};
 use crate::rules::{EventNames, NameRefused, Namespaces, OwnPage};
 
-/// The body of an answer. Boxed, because a stream of answers is not a piece of bytes.
-pub(crate) type ReplyBody = UnsyncBoxBody<Bytes, std::convert::Infallible>;
+/// The body of an answer: in one piece, or the answers to a stream of events.
+pub(crate) type ReplyBody = Either<Full<Bytes>, Channel<Bytes, std::convert::Infallible>>;
+
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Levels of nesting in a body. Clients in some languages fail at a thousand and a bit.
 const DEPTH_MAX: usize = 512;
@@ -59,7 +62,7 @@ pub(crate) struct Settings {
     pub(crate) room_bytes_max: usize,
     /// Clients get the payload alone, unless the request says otherwise.
     pub(crate) delivers_payload: bool,
-    pub(crate) sender_redact: Vec<String>,
+    pub(crate) sender_redact: Secrets,
     pub(crate) console: Option<Console>,
     pub(crate) own_page: OwnPage,
 }
@@ -118,15 +121,16 @@ impl Backend {
             "/livez" if is_read => Ok(health(true)),
             "/readyz" if is_read => Ok(health(!self.is_draining.load(Ordering::Relaxed))),
             "/metrics" if is_read => Ok(self.metrics()),
-            "/v1/events" => self.batch(request, peer, trace_id.clone()).await,
+            // Boxed, because every request pays for the size of this future, and most are single events.
+            "/v1/events" => Box::pin(self.batch(request, peer, trace_id.clone())).await,
             _ => match trace_id.clone() {
                 None => self.event(request, peer).await,
                 Some(trace_id) => {
                     let span = tracing::info_span!("request", trace_id);
-                    self.event(request, peer).instrument(span).await
+                    Box::pin(self.event(request, peer).instrument(span)).await
                 }
             }
-            .map(|reply| json_response(StatusCode::OK, reply)),
+            .map(|receipt| json_response(StatusCode::OK, receipt.to_json())),
         };
         answer.unwrap_or_else(|problem| {
             self.metrics.refused(problem.code());
@@ -144,31 +148,40 @@ impl Backend {
     /// The console, or what stands in its place where it is off.
     fn page(&self, path: &str) -> Result<Response<ReplyBody>, Problem> {
         match self.settings.console.as_ref().and_then(|console| console.file(path)) {
-            Some(file) => Ok(file.map(|body| Full::from(body).boxed_unsync())),
+            Some(file) => Ok(file.map(whole)),
             None if path == "/" => Ok(welcome()),
             None => Err(Problem::new(Code::EventNotFound, "there is nothing here (setting `console`)")),
         }
     }
 
     fn metrics(&self) -> Response<ReplyBody> {
-        let mut response = Response::new(
-            Full::from(self.metrics.text(&self.road.sample()).unwrap_or_default()).boxed_unsync(),
-        );
+        let mut response = Response::new(whole(self.metrics.text(&self.road.sample()).unwrap_or_default()));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
         response
     }
 
     /// `POST /<event>`
-    async fn event(&self, request: Request<Incoming>, peer: IpAddr) -> Result<String, Problem> {
-        let (head, body) = request.into_parts();
-        let Admitted { publisher, name, deliver, header_id } = match self.admit(&head, peer) {
-            Ok(admitted) => admitted,
-            Err(problem) => return Err(turn_away(&head, body, problem).await),
+    async fn event(&self, request: Request<Incoming>, peer: IpAddr) -> Result<Receipt, Problem> {
+        let (admitted, body) = {
+            let (head, body) = request.into_parts();
+            match self.admit(&head, peer) {
+                Ok(admitted) => (admitted, body),
+                Err(problem) => return Err(Box::pin(turn_away(head, body, problem)).await),
+            }
         };
         let body = read(body, self.settings.body_bytes_max).await?;
-        let mut submission = Submission::parse(json(&body)?, &self.settings)?;
+        let publication = self.take(&admitted, &body)?;
+        // What is not needed any more must not wait with the publisher.
+        drop((admitted, body));
+        Ok(publication.receipt().await)
+    }
+
+    /// Publishes the event of a body.
+    fn take(&self, admitted: &Admitted, body: &[u8]) -> Result<Publication<'_>, Problem> {
+        let Admitted { publisher, name, deliver, header_id } = admitted;
+        let mut submission = Submission::parse(text(body)?, &self.settings)?;
         submission.set_header_id(header_id.as_deref())?;
-        self.publish(&publisher, &name, deliver, submission).await
+        self.publish(publisher, name, *deliver, submission)
     }
 
     /// All that can be decided before the body is read.
@@ -193,13 +206,13 @@ impl Backend {
     }
 
     /// The last steps, the same for single events and batches: what the key allows, and the road.
-    async fn publish(
+    fn publish(
         &self,
         publisher: &Publisher,
         name: &str,
         deliver: Deliver,
         submission: Submission<'_>,
-    ) -> Result<String, Problem> {
+    ) -> Result<Publication<'_>, Problem> {
         let Submission { target, volatile, id, content } = submission;
         if !publisher.may_reach_everybody() {
             access::check_target(publisher, &target, content.rooms())?;
@@ -212,14 +225,12 @@ impl Backend {
             volatile,
             id: id.as_deref().map(|id| EventId { publisher: publisher.name(), id }),
         };
-        let receipt = self.road.publish(event).await.map_err(|InFlight| {
+        self.road.publish(event).map_err(|InFlight| {
             Problem::new(
                 Code::IdInFlight,
                 "an event with this id is being published at this moment; ask again for its answer",
             )
-        })?;
-        tracing::debug!(event = name, id = receipt.id, sockets = receipt.sockets, "published");
-        Ok(format!(r#"{{"status":"ok","id":{},"sockets":{}}}"#, Value::from(receipt.id), receipt.sockets))
+        })
     }
 
     fn publisher(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Publisher, Problem> {
@@ -258,7 +269,7 @@ struct Admitted {
 
 /// Takes the body off the connection, so that the answer arrives. Whoever asked before sending it
 /// (`Expect: 100-continue`) is better answered at once.
-async fn turn_away(head: &Parts, body: Incoming, problem: Problem) -> Problem {
+async fn turn_away(head: Parts, body: Incoming, problem: Problem) -> Problem {
     if !head.headers.contains_key(EXPECT) {
         body::discard(body).await;
     }
@@ -277,7 +288,19 @@ async fn read(body: Incoming, bytes_max: usize) -> Result<Bytes, Problem> {
 
 /// The body as one JSON value: whole, and not too deep.
 fn json(body: &[u8]) -> Result<&str, Problem> {
-    let text = std::str::from_utf8(body)
+    value(text(body)?)
+}
+
+/// A text that is one JSON value, without the space around it.
+fn value(text: &str) -> Result<&str, Problem> {
+    let value: &RawValue =
+        serde_json::from_str(text).map_err(|error| Problem::new(Code::MalformedJson, error.to_string()))?;
+    Ok(value.get())
+}
+
+/// The body as text that is not nested too deep, should it be JSON.
+fn text(body: &[u8]) -> Result<&str, Problem> {
+    let text = simdutf8::compat::from_utf8(body)
         .map_err(|error| Problem::new(Code::MalformedJson, format!("the body is not UTF-8: {error}")))?;
     if text.trim_ascii().is_empty() {
         return Err(Problem::new(
@@ -285,18 +308,18 @@ fn json(body: &[u8]) -> Result<&str, Problem> {
             r#"send a JSON object such as {"rooms":["admin"],"payload":{"id":1}}"#,
         ));
     }
-    let value: &RawValue =
-        serde_json::from_str(text).map_err(|error| Problem::new(Code::MalformedJson, error.to_string()))?;
-    if depth(value.get()) > DEPTH_MAX {
+    // Counting is much faster, and nearly always enough.
+    let brackets = body.iter().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    if brackets > DEPTH_MAX && depth(text) > DEPTH_MAX {
         return Err(Problem::new(
             Code::MalformedJson,
             format!("the JSON is nested more than {DEPTH_MAX} levels deep"),
         ));
     }
-    Ok(value.get())
+    Ok(text)
 }
 
-/// How deep arrays and objects are nested in valid JSON.
+/// How deep arrays and objects are nested in JSON.
 fn depth(json: &str) -> usize {
     let (mut depth, mut deepest, mut in_string, mut is_escaped) = (0_usize, 0, false, false);
     for byte in json.bytes() {
@@ -308,7 +331,7 @@ fn depth(json: &str) -> usize {
                 depth += 1;
                 deepest = deepest.max(depth);
             }
-            b']' | b'}' if !in_string => depth -= 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
@@ -317,7 +340,7 @@ fn depth(json: &str) -> usize {
 
 /// The id of the trace that a request belongs to (W3C Trace Context, `traceparent`, section 3.2).
 fn trace_id(headers: &HeaderMap) -> Option<String> {
-    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
+    let mut parts = headers.get(&TRACEPARENT)?.to_str().ok()?.split('-');
     let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     // Capital letters and ids of zeros are invalid. Versions to come may add fields, the first has none.
     let is_hex = |part: &str, length| {
@@ -330,7 +353,7 @@ fn trace_id(headers: &HeaderMap) -> Option<String> {
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let Some(key) = headers.get(&IDEMPOTENCY_KEY) else { return Ok(None) };
     match key.to_str() {
         Ok(key) if (1..=submission::ID_CHARS_MAX).contains(&key.len()) => Ok(Some(key.to_owned())),
         _ => Err(Problem::new(
@@ -340,8 +363,13 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
+/// A body in one piece.
+pub(crate) fn whole(body: impl Into<Bytes>) -> ReplyBody {
+    ReplyBody::Left(Full::new(body.into()))
+}
+
 fn json_response(status: StatusCode, body: String) -> Response<ReplyBody> {
-    let mut response = Response::new(Full::from(body).boxed_unsync());
+    let mut response = Response::new(whole(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
@@ -360,7 +388,7 @@ fn health(is_well: bool) -> Response<ReplyBody> {
         true => (StatusCode::OK, "ok\n"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
     };
-    let mut response = Response::new(Full::from(text).boxed_unsync());
+    let mut response = Response::new(whole(text));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
@@ -375,7 +403,7 @@ fn welcome() -> Response<ReplyBody> {
         "Publish an event:   POST /<event>  {\"rooms\":[\"admin\"],\"payload\":{…}}\n",
         "Receive events:     any Socket.IO v4 client, after emit('subscribe', 'admin')\n",
     );
-    let mut response = Response::new(Full::from(text).boxed_unsync());
+    let mut response = Response::new(whole(text));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }

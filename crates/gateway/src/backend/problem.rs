@@ -1,12 +1,10 @@
 //! Errors as publishers get them: problem details (RFC 9457) with a stable code.
 
-use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
 use serde::Serialize;
 
-use super::ReplyBody;
+use super::{ReplyBody, whole};
 use crate::rules::NameRefused;
 
 /// Where each code is explained.
@@ -166,7 +164,7 @@ impl Problem {
     }
 
     pub(crate) fn into_response(self) -> Response<ReplyBody> {
-        let mut response = Response::new(Full::from(Bytes::from(self.to_json())).boxed_unsync());
+        let mut response = Response::new(whole(self.to_json()));
         *response.status_mut() = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::BAD_REQUEST);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -1,14 +1,16 @@
 //! The body of one event: read, checked field by field, and kept as the text it was.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use idae_socket_protocol::socketio::NAMESPACE_BYTES_MAX;
 
-use super::Settings;
 use super::problem::{Code, FieldError, Problem};
+use super::{Settings, value};
 use crate::hub::Target;
 
 /// Longest id of an event, in characters.
@@ -56,25 +58,19 @@ impl<'a> Content<'a> {
         self.rooms
     }
 
-    /// The event's one argument, in pieces of the publisher's own text.
-    pub(super) fn argument(&self, deliver: Deliver) -> Vec<&str> {
+    /// The event's one argument, in pieces of the publisher's own text, some of them empty.
+    pub(super) fn argument(&self, deliver: Deliver) -> [&str; 7] {
         if deliver == Deliver::Payload {
-            return vec![self.payload];
+            return [self.payload, "", "", "", "", "", ""];
         }
-        let mut pieces = vec!["{\"payload\":", self.payload];
-        if let Some(rooms) = self.rooms {
-            pieces.extend([",\"rooms\":", rooms]);
-        }
-        if let Some(sender) = &self.sender {
-            pieces.extend([",\"sender\":", sender]);
-        }
-        pieces.push("}");
-        pieces
+        let [rooms_key, rooms] = self.rooms.map_or(["", ""], |rooms| [",\"rooms\":", rooms]);
+        let [sender_key, sender] = self.sender.as_deref().map_or(["", ""], |sender| [",\"sender\":", sender]);
+        ["{\"payload\":", self.payload, rooms_key, rooms, sender_key, sender, "}"]
     }
 }
 
 impl<'a> Submission<'a> {
-    /// Reads the body of `POST /<event>`, which is valid JSON.
+    /// Reads the body of `POST /<event>`.
     pub(super) fn parse(body: &'a str, settings: &Settings) -> Result<Self, Problem> {
         Ok(Self::read(body, settings, &[])?.0)
     }
@@ -99,6 +95,8 @@ impl<'a> Submission<'a> {
     ) -> Result<(Self, Option<Cow<'a, str>>), Problem> {
         let mut errors = Errors(Vec::new());
         let Ok(Fields(pairs)) = serde_json::from_str(json) else {
+            // Either no JSON at all, or no object.
+            value(json)?;
             errors.add("", Code::InvalidType, "the event must be a JSON object with a `payload`".to_owned());
             return Err(Problem::of_fields(errors.0));
         };
@@ -221,7 +219,7 @@ impl<'a> Known<'a> {
         if !errors.0.is_empty() {
             return (None, event);
         }
-        let sender = self.sender.map(|sender| redact(sender, &settings.sender_redact));
+        let sender = self.sender.map(|sender| settings.sender_redact.redact(sender));
         let content = Content { payload, rooms: self.rooms, sender };
         (Some(Submission { target, volatile, id, content }), event)
     }
@@ -229,28 +227,44 @@ impl<'a> Known<'a> {
 
 /// The value of `own` in an object, without looking at more of it than needed.
 fn own(payload: &str) -> Option<&str> {
-    // A key can be written with escapes; only then is it not found as text.
-    let may_have_it =
-        memchr::memmem::find(payload.as_bytes(), b"\"own\"").is_some() || payload.contains("\\u");
-    if !payload.starts_with('{') || !may_have_it {
+    static OWN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"own\""));
+    if !payload.starts_with('{') || !may_have(payload, &OWN) {
         return None;
     }
     let Fields(pairs) = serde_json::from_str(payload).ok()?;
     pairs.iter().rev().find(|(name, _)| name == "own").map(|(_, value)| value.get())
 }
 
-/// A sender without its secrets. The rest stays the text that it was.
-fn redact<'a>(sender: &'a str, secrets: &[String]) -> Cow<'a, str> {
-    let Ok(Fields(pairs)) = serde_json::from_str(sender) else { return Cow::Borrowed("{}") };
-    let is_secret = |name: &str| secrets.iter().any(|secret| secret == name);
-    if !pairs.iter().any(|(name, _)| is_secret(name)) {
-        return Cow::Borrowed(sender);
+/// Whether an object may have a key that contains a text, told without parsing it. A key can be written with
+/// escapes; only then is it not found as text.
+fn may_have(object: &str, key: &Finder<'_>) -> bool {
+    key.find(object.as_bytes()).is_some() || memchr::memchr(b'\\', object.as_bytes()).is_some()
+}
+
+/// The fields of a sender that clients must not get.
+pub(crate) struct Secrets(Vec<(String, Finder<'static>)>);
+
+impl Secrets {
+    pub(crate) fn new(names: &[String]) -> Self {
+        Self(names.iter().map(|name| (name.clone(), Finder::new(name).into_owned())).collect())
     }
-    let kept = pairs.iter().filter(|(name, _)| !is_secret(name));
-    let kept: Vec<String> = kept
-        .map(|(name, value)| format!("{}:{}", serde_json::Value::from(name.as_ref()), value.get()))
-        .collect();
-    Cow::Owned(format!("{{{}}}", kept.join(",")))
+
+    /// A sender without its secrets. The rest stays the text that it was.
+    fn redact<'a>(&self, sender: &'a str) -> Cow<'a, str> {
+        if !self.0.iter().any(|(_, finder)| may_have(sender, finder)) {
+            return Cow::Borrowed(sender);
+        }
+        let Ok(Fields(pairs)) = serde_json::from_str(sender) else { return Cow::Borrowed("{}") };
+        let is_secret = |name: &str| self.0.iter().any(|(secret, _)| secret == name);
+        if !pairs.iter().any(|(name, _)| is_secret(name)) {
+            return Cow::Borrowed(sender);
+        }
+        let kept = pairs.iter().filter(|(name, _)| !is_secret(name));
+        let kept: Vec<String> = kept
+            .map(|(name, value)| format!("{}:{}", serde_json::Value::from(name.as_ref()), value.get()))
+            .collect();
+        Cow::Owned(format!("{{{}}}", kept.join(",")))
+    }
 }
 
 /// The fields of a JSON object in their order, with doubles.
@@ -363,22 +377,22 @@ impl Errors {
         };
         let mut names = Vec::with_capacity(items.len());
         for (index, item) in items.iter().map(|item| item.get()).enumerate() {
-            let pointer = if is_list { format!("{pointer}/{index}") } else { pointer.to_owned() };
+            let pointer = || if is_list { format!("{pointer}/{index}") } else { pointer.to_owned() };
             let name = match item.as_bytes().first() {
                 Some(b'-' | b'0'..=b'9') => Some(Cow::Borrowed(item)),
                 _ => string(item),
             };
             match name {
                 Some(name) if name.is_empty() => {
-                    self.add(&pointer, Code::InvalidValue, "a name must not be empty".to_owned());
+                    self.add(&pointer(), Code::InvalidValue, "a name must not be empty".to_owned());
                 }
                 Some(name) if name.len() > bytes_max => {
-                    self.add(&pointer, Code::InvalidValue, format!("a name may have {bytes_max} bytes"));
+                    self.add(&pointer(), Code::InvalidValue, format!("a name may have {bytes_max} bytes"));
                 }
                 Some(name) => names.push(name.into_owned()),
                 None => {
                     let detail = "must be a string, a number, or an array of them".to_owned();
-                    self.add(&pointer, Code::InvalidType, detail);
+                    self.add(&pointer(), Code::InvalidType, detail);
                 }
             }
         }

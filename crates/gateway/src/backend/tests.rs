@@ -7,8 +7,8 @@ use expect_test::{Expect, expect};
 use serde_yaml_ng::Value;
 
 use super::problem::Code;
-use super::submission::{Deliver, FIELDS, ID_CHARS_MAX, Submission};
-use super::{Settings, json};
+use super::submission::{Deliver, FIELDS, ID_CHARS_MAX, Secrets, Submission};
+use super::{Settings, text};
 use crate::auth::PublishKeys;
 use crate::rules::{EVENT_CHARS_MAX, EventNames, Namespaces, OwnPage, Patterns};
 
@@ -22,7 +22,7 @@ fn settings() -> Settings {
         batch_bytes_max: 1000,
         room_bytes_max: 20,
         delivers_payload: false,
-        sender_redact: vec!["token".to_owned(), "cookie".to_owned()],
+        sender_redact: Secrets::new(&["token".to_owned(), "cookie".to_owned()]),
         console: None,
         own_page: OwnPage::new(false, "localhost", false),
     }
@@ -32,7 +32,7 @@ fn settings() -> Settings {
 #[track_caller]
 fn check(body: &str, expected: Expect) {
     let settings = settings();
-    let told = match json(body.as_bytes()).and_then(|body| Submission::parse(body, &settings)) {
+    let told = match text(body.as_bytes()).and_then(|body| Submission::parse(body, &settings)) {
         Ok(Submission { target, volatile, id, content }) => {
             let mut whom = vec![target.namespace];
             whom.extend(target.rooms.iter().map(|room| format!("room {room}")));
@@ -154,7 +154,7 @@ fn what_is_no_object_is_refused() {
     );
     let nested =
         |levels| format!(r#"{{"rooms":"a","payload":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
-    assert!(json(nested(511).as_bytes()).is_ok());
+    assert!(text(nested(511).as_bytes()).is_ok());
     check(&nested(512), expect!["400 malformed_json"]);
 }
 

@@ -16,7 +16,7 @@ pub use self::gateway::Gateway;
 pub use self::selection::{Answers, Selection};
 use self::threads::Threads;
 use crate::auth::{self, Auth, Check, Identity, PublishKeys, Refusal};
-use crate::backend::{self, Authorizer, Backend, Forwarder};
+use crate::backend::{self, Authorizer, Backend, Forwarder, Secrets};
 use crate::config::{Config, Deliver, Strategy, Transport};
 use crate::console::Console;
 use crate::error::Error;
@@ -275,7 +275,7 @@ impl Parts {
                 batch_bytes_max: publish.batch_bytes_max,
                 room_bytes_max: socket.room_bytes_max,
                 delivers_payload: publish.deliver == Deliver::Payload,
-                sender_redact: publish.sender_redact.clone(),
+                sender_redact: Secrets::new(&publish.sender_redact),
                 console,
                 own_page: own_page.clone(),
             },

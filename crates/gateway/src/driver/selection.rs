@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::error::Error;
 use crate::hub::Target;
 use crate::listen::Router;
-use crate::publish::Event;
+use crate::publish::{Event, InFlight};
 use crate::sockets::Socket;
 
 /// Sockets of one namespace: a union of rooms, users or everyone, less exceptions. Each socket is meant
@@ -93,7 +93,11 @@ impl<'a> Selection<'a> {
         router.backend.check_event(event).map_err(|refused| Error::Event(refused.to_string()))?;
         let payload = serde_json::to_string(payload).map_err(Error::Payload)?;
         let event = Event { name: event, argument: &[&payload], target, volatile, id: None };
-        Ok(router.backend.road().publish(event).await.map_or(0, |receipt| receipt.sockets))
+        match router.backend.road().publish(event) {
+            Ok(publication) => Ok(publication.receipt().await.sockets),
+            // Which needs an id.
+            Err(InFlight) => Ok(0),
+        }
     }
 
     /// Sends an event and waits until every socket has answered, or `timeout` is over.

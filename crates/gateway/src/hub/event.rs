@@ -50,6 +50,6 @@ impl Event {
         let payload = self.encoded.payload();
         let head = &payload[..payload.len() - self.tail];
         // Cut before a comma, so it is text as before.
-        Frame::text_from_parts(&[std::str::from_utf8(head).unwrap_or_default(), "]"])
+        Frame::text_from_parts([std::str::from_utf8(head).unwrap_or_default(), "]"])
     }
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -43,8 +42,6 @@ pub(crate) struct Router {
     pub(crate) sockets: Arc<Sockets>,
 }
 
-type Responding = Pin<Box<dyn Future<Output = Result<Response<ReplyBody>, Infallible>> + Send>>;
-
 impl Router {
     /// The proxies that are believed.
     pub(super) fn proxies(&self) -> &Proxies {
@@ -62,14 +59,15 @@ impl Router {
         let Some(endpoint) = self.sockets.endpoint(request.uri().path()) else {
             return self.backend.handle(request, peer).await;
         };
-        let response = match self.sockets.handle(endpoint, request, peer, shard).await {
+        // Boxed, because the most frequent requests, published events, would pay for the size of this.
+        let response = match Box::pin(self.sockets.handle(endpoint, request, peer, shard)).await {
             Answer::Reply(response) => response,
             Answer::Upgrade(response, to) => {
                 *upgrade.lock() = Some(to);
                 response
             }
         };
-        response.map(BodyExt::boxed_unsync)
+        response.map(ReplyBody::Left)
     }
 }
 
@@ -86,7 +84,7 @@ pub(super) async fn serve(
     let upgrade = Arc::new(Mutex::new(None));
     let asked = Arc::clone(&upgrade);
     let announced = stopping.clone();
-    let service = service_fn(move |request| -> Responding {
+    let service = service_fn(move |request| {
         let (router, asked) = (Arc::clone(&router), Arc::clone(&asked));
         let stopping = announced.clone();
         Box::pin(async move {
@@ -95,7 +93,7 @@ pub(super) async fn serve(
                 // The last answer on this connection.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response)
+            Ok::<_, Infallible>(response)
         })
     });
     // Who comes while the gateway stops still gets an answer, which says so; others are only let
@@ -103,6 +101,8 @@ pub(super) async fn serve(
     let mut is_stopping = *stopping.borrow();
     let mut connection = http1::Builder::new()
         .keep_alive(!is_stopping)
+        // Head and body in one piece: answers are short.
+        .writev(false)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(HEAD_BYTES_MAX)

@@ -13,7 +13,7 @@ mod template;
 pub(crate) use events::EVENT_CHARS_MAX;
 pub(crate) use events::{EventNames, NameRefused};
 pub(crate) use origins::{Cors, Grant, Origins};
-pub(crate) use own_page::OwnPage;
+pub(crate) use own_page::{OwnPage, SEC_FETCH_SITE};
 pub use pattern::{PATTERN_BYTES_MAX, Pattern, PatternError, Patterns};
 pub(crate) use proxies::Proxies;
 pub(crate) use rooms::{Grants, Namespaces, RoomRules};

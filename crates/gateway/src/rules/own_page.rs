@@ -3,8 +3,11 @@
 use std::net::IpAddr;
 
 use http::HeaderMap;
-use http::header::{HOST, ORIGIN};
+use http::header::{HOST, HeaderName, ORIGIN};
 use http::uri::Authority;
+
+/// How a request of a browser stands to the page that made it.
+pub(crate) static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What the gateway's own page is known by: its origin is the host that was asked.
 ///
@@ -41,7 +44,7 @@ impl OwnPage {
         if !self.is_served {
             return None;
         }
-        let is_from_elsewhere = headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin");
+        let is_from_elsewhere = headers.get(&SEC_FETCH_SITE).is_some_and(|site| site != "same-origin");
         let origin = headers.get(ORIGIN)?.to_str().ok()?;
         let origin = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"))?;
         let host = headers.get(HOST)?.to_str().ok()?;
@@ -69,7 +72,7 @@ mod tests {
     fn check(page: &OwnPage, headers: &[(&'static str, &str)], publishes: bool, connects: bool) {
         let headers: HeaderMap = headers
             .iter()
-            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()))
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
             .collect();
         assert_eq!((page.publishes(&headers), page.connects(&headers)), (publishes, connects), "{headers:?}");
     }

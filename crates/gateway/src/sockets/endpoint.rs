@@ -39,7 +39,7 @@ impl RawSocket {
 
     /// Sends a text message.
     pub fn send_text(&self, text: &str) {
-        self.send(Frame::text_from_parts(&["4", text]));
+        self.send(Frame::text_from_parts(["4", text]));
     }
 
     /// Sends a binary message.

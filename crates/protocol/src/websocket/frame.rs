@@ -15,29 +15,29 @@ pub struct Frame(Bytes);
 impl Frame {
     /// A text message.
     pub fn text(text: &str) -> Self {
-        Self::of(Opcode::Text, &[text.as_bytes()])
+        Self::of(Opcode::Text, [text.as_bytes()])
     }
 
     /// A text message of several parts in a row, each copied once, straight to its place behind the
     /// header. Prefix, payload and suffix of an event need no string of their own this way.
-    pub fn text_from_parts(parts: &[&str]) -> Self {
-        Self::of(Opcode::Text, parts)
+    pub fn text_from_parts<'a>(parts: impl IntoIterator<Item = &'a str, IntoIter: Clone>) -> Self {
+        Self::of(Opcode::Text, parts.into_iter().map(str::as_bytes))
     }
 
     /// A binary message.
     pub fn binary(bytes: &[u8]) -> Self {
-        Self::of(Opcode::Binary, &[bytes])
+        Self::of(Opcode::Binary, [bytes])
     }
 
     /// A ping. What is beyond [`CONTROL_BYTES_MAX`] bytes is cut off, since no ping can carry it.
     pub fn ping(payload: &[u8]) -> Self {
-        Self::of(Opcode::Ping, &[cut(payload)])
+        Self::of(Opcode::Ping, [cut(payload)])
     }
 
     /// A pong; the answer to a ping has its payload (RFC 6455 section 5.5.3). What is beyond
     /// [`CONTROL_BYTES_MAX`] bytes is cut off, since no pong can carry it.
     pub fn pong(payload: &[u8]) -> Self {
-        Self::of(Opcode::Pong, &[cut(payload)])
+        Self::of(Opcode::Pong, [cut(payload)])
     }
 
     /// A close, with a code and a reason for people (RFC 6455 section 5.5.1).
@@ -47,7 +47,7 @@ impl Frame {
     pub fn close(status: Option<(u16, &str)>) -> Self {
         let mut payload = Vec::new();
         close::write(status, &mut payload);
-        Self::of(Opcode::Close, &[payload])
+        Self::of(Opcode::Close, [&payload[..]])
     }
 
     /// What kind of message this is; never [`Opcode::Continuation`].
@@ -94,12 +94,13 @@ impl Frame {
         }
     }
 
-    fn of(opcode: Opcode, parts: &[impl AsRef<[u8]>]) -> Self {
-        let payload_bytes = parts.iter().map(|part| part.as_ref().len()).sum();
+    fn of<'a>(opcode: Opcode, parts: impl IntoIterator<Item = &'a [u8], IntoIter: Clone>) -> Self {
+        let parts = parts.into_iter();
+        let payload_bytes = parts.clone().map(<[u8]>::len).sum();
         let mut out = Vec::with_capacity(header::unmasked_bytes(payload_bytes) + payload_bytes);
         header::write(opcode, payload_bytes, None, &mut out);
         for part in parts {
-            out.extend_from_slice(part.as_ref());
+            out.extend_from_slice(part);
         }
         Self(Bytes::from(out))
     }

@@ -29,9 +29,9 @@ fn frames_have_the_bytes_of_section_5_7() {
 
 #[test]
 fn a_text_of_parts_is_the_text_of_their_concatenation() {
-    check_wire(&Frame::text_from_parts(&[]), b"\x81\x00");
+    check_wire(&Frame::text_from_parts([]), b"\x81\x00");
     let parts = ["42[\"", "", "événement", "\",", &"x".repeat(70_000), "]"];
-    assert_eq!(Frame::text_from_parts(&parts), Frame::text(&parts.concat()));
+    assert_eq!(Frame::text_from_parts(parts), Frame::text(&parts.concat()));
 }
 
 #[test]
