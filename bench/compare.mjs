@@ -69,7 +69,7 @@ async function prepare() {
       ready.push({ ...peer, ...await peer.prepare(options.sockets) });
     } catch (error) {
       console.log(`  left out: ${error.message}`);
-      leftOut.push({ name: peer.name, why: error.message });
+      leftOut.push({ name: peer.name, why: oneLine(error.message) });
     }
   }
   if (ready.length === 0) fail('there is nobody to measure');
@@ -86,7 +86,7 @@ async function measureAll() {
       const failures = [];
       const attempt = (phases) => measure(peer, phases).catch((error) => {
         console.log(`  failed: ${error.message}`);
-        failures.push(`${phases}: ${error.message}`);
+        failures.push(`${phases}: ${oneLine(error.message)}`);
       });
       const calm = await attempt('paced,targeted,mixed');
       const overload = await attempt('offered');
@@ -135,6 +135,10 @@ function write() {
   writeFileSync(join(FOLDER, 'report.md'), markdown(report));
   writeFileSync(join(FOLDER, 'report.svg'), chart(report));
   console.log(`\n${table(report)}\n\n${relative(process.cwd(), FOLDER)}/report.md has it all, report.svg is the picture.`);
+}
+
+function oneLine(text) {
+  return text.trim().replace(/\s+/g, ' ');
 }
 
 function fail(message) {

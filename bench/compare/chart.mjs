@@ -87,7 +87,7 @@ function panel({ key, title, unit, better }, servers) {
     <text class="tick" x="${x}" y="${bottom + 10}">${tick.toLocaleString('en-US')}</text>`;
   });
   const bars = servers.map((server, index) => {
-    const kind = index === 0 ? 'ours' : server.hasSocketIo ? 'other' : 'plain';
+    const kind = server.name === 'idae-socket' ? 'ours' : server.hasSocketIo ? 'other' : 'plain';
     const [value, y] = [values[index], PANEL_HEAD + index * BAR_PITCH];
     const width = value === null ? 0 : scale.width(value);
     const middle = y + BAR_HEIGHT / 2;

@@ -50,6 +50,11 @@ test('it can be heard, and read in light and dark', () => {
   assert.match(svg, /prefers-color-scheme: dark/);
 });
 
+test('the gateway stands out wherever it is, and nobody else does', () => {
+  assert.match(chart(report(server('theirs', 16), server('idae-socket', 8))), /<g class="ours"><text [^>]*>idae-socket</);
+  assert.doesNotMatch(chart(report(server('theirs', 16))), /class="ours"/);
+});
+
 test('who knows no Socket.IO is marked, and the mark explained', () => {
   const svg = chart(report(server('ours', 8), server('bare', 16, { hasSocketIo: false })));
   assert.match(svg, />bare \*</);
