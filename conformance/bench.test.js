@@ -1,7 +1,10 @@
 // The sub-command that measures: with a gateway of its own, and with one that runs.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
 import { describe, test } from 'node:test';
+import { WebSocketServer } from 'ws';
 import { freePort, runGateway, startGateway } from './harness/gateway.js';
 
 const KEY = 'a-key-for-the-bench-that-is-long-enough';
@@ -63,6 +66,31 @@ describe('a gateway that runs', () => {
     assert.notEqual(run.code, 0);
     assert.match(run.logs, /does the gateway run there\?/);
   });
+});
+
+test('a server that knows WebSockets and no Socket.IO, which `bench/` in the repository measures', async (t) => {
+  const [socketPath, publishPath] = ['/socket?rooms=bench:all,bench:{socket}', '/publish?room={room}'];
+  const sockets = [];
+  const server = createServer((request, response) => {
+    const room = new URL(request.url, 'http://plain').searchParams.get('room');
+    const members = sockets.filter(({ rooms }) => rooms.includes(room));
+    request.on('data', (payload) => {
+      for (const { socket } of members) socket.send(String(payload));
+      response.end();
+    });
+  });
+  new WebSocketServer({ server }).on('connection', (socket, request) => {
+    sockets.push({ socket, rooms: new URL(request.url, 'http://plain').searchParams.get('rooms').split(',') });
+  });
+  t.after(() => server.close());
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const url = `http://127.0.0.1:${server.address().port}`;
+  const { stdout } = await bench('--url', url, '--plain', socketPath, '--publish-path', publishPath, '--only', 'paced,mixed', '--json');
+  const [paced, mixed] = JSON.parse(stdout).phases;
+  assert.equal(new Set(sockets.map(({ rooms: [, own] }) => own)).size, 20);
+  assert.equal(paced.received, paced.posts * 20);
+  assert.equal(mixed.received, mixed.posts);
+  assert.ok(paced.received_in_s > 0);
 });
 
 test('arguments that make no sense are refused', async () => {

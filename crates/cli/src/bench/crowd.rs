@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::Failure;
 use super::recorder::{Recorder, empty};
+use super::wire::Wire;
 
 /// Sockets that are opened at the same time.
 const OPENING_MAX: usize = 128;
@@ -39,22 +40,24 @@ impl Crowd {
         address: SocketAddr,
         count: usize,
         token: Option<&str>,
+        wire: &Wire,
         recorder: &Arc<Recorder>,
     ) -> Result<Self, Failure> {
         // As a stock client in a browser: it can be recovered, which is what most clients will be.
         let auth = serde_json::json!({ "recovery": true, "token": token });
         let connect: Arc<str> = format!("40{auth}").into();
+        let wire = Arc::new(wire.clone());
         let turns = Arc::new(Semaphore::new(OPENING_MAX));
         let (open, closed) = mpsc::channel::<()>(1);
         drop(closed);
         let (joined, mut joins) = mpsc::channel(OPENING_MAX);
         for number in 0..count {
             let (turns, joined, connect) = (Arc::clone(&turns), joined.clone(), Arc::clone(&connect));
-            let recorder = Arc::clone(recorder);
+            let (wire, recorder) = (Arc::clone(&wire), Arc::clone(recorder));
             tokio::spawn(async move {
                 let Ok(_turn) = turns.acquire_owned().await else { return };
                 let begin = Instant::now();
-                match Socket::open(address, number, connect).await {
+                match Socket::open(address, number, connect, &wire).await {
                     Ok(socket) => {
                         let _ = joined.send(Ok(begin.elapsed())).await;
                         drop((_turn, joined));
@@ -95,12 +98,18 @@ struct Socket {
 
 impl Socket {
     /// Connects, joins the rooms, and waits until that is answered.
-    async fn open(address: SocketAddr, number: usize, connect: Arc<str>) -> Result<Self, Failure> {
+    async fn open(
+        address: SocketAddr,
+        number: usize,
+        connect: Arc<str>,
+        wire: &Wire,
+    ) -> Result<Self, Failure> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let key = STANDARD.encode(rand::random::<[u8; 16]>());
+        let path = wire.socket_path(number);
         let request = format!(
-            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\n\
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
         );
         write_all(&stream, request.as_bytes()).await?;
@@ -110,7 +119,7 @@ impl Socket {
             fragments_max: websocket::FRAGMENTS_MAX,
         };
         let mut socket = Self { stream, decoder: Decoder::new(Role::Client, limits) };
-        let mut step = Step::Open;
+        let mut step = if wire.is_plain() { Step::Joined } else { Step::Open };
         let mut bytes = early;
         loop {
             let mut replies = Vec::new();
@@ -140,8 +149,7 @@ impl Socket {
                     let bytes = &mut scratch[..count];
                     let fed = feed(&mut self.decoder, bytes, |text| match text {
                         "2" => pings += 1,
-                        event if event.starts_with("42") => recorder.heard(event),
-                        _ => {}
+                        event => recorder.heard(event),
                     });
                     fed.is_ok()
                 }

@@ -8,6 +8,7 @@ mod gateway;
 mod publisher;
 mod recorder;
 mod report;
+mod wire;
 
 use std::io::IsTerminal as _;
 use std::io::Write as _;
@@ -20,6 +21,7 @@ use self::gateway::{Cpu, Gateway};
 use self::publisher::Publisher;
 use self::recorder::Recorder;
 use self::report::{Report, Row};
+use self::wire::Wire;
 use crate::terminal::{REFUSED, complain};
 
 /// Own share of a core above which the generator is the bottleneck.
@@ -76,6 +78,8 @@ pub(crate) struct Bench {
     /// One JSON object instead of a table
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    wire: Wire,
 }
 
 const PHASES: [&str; 5] = ["paced", "offered", "targeted", "mixed", "idle"];
@@ -109,10 +113,12 @@ impl Bench {
         self.progress("opening sockets");
         let (memory, cpu, begin) = (gateway.memory(), Cpu::now(&gateway), Instant::now());
         let token = self.token.as_deref();
-        let crowd = Crowd::open(gateway.address(), self.sockets as usize, token, &recorder).await?;
+        let count = self.sockets as usize;
+        let crowd = Crowd::open(gateway.address(), count, token, &self.wire, &recorder).await?;
         let mut report = Report::new(self.sockets, self.size);
         report.connect(&crowd, begin.elapsed(), cpu.until_now(&gateway), memory, gateway.memory());
-        let publisher = Publisher::new(gateway.address(), self.key.as_deref(), self.size as usize, &recorder);
+        let (key, size) = (self.key.as_deref(), self.size as usize);
+        let publisher = Publisher::new(gateway.address(), key, size, &self.wire, &recorder);
         let time = Duration::from_secs(self.seconds);
         let lab = Lab { gateway, recorder, crowd, publisher, time };
         for phase in PHASES {

@@ -15,6 +15,7 @@ use tokio::time::sleep_until;
 
 use super::Failure;
 use super::recorder::Recorder;
+use super::wire::Wire;
 
 /// POSTs of a paced phase that may wait for their answers; one more waits for one of them.
 const WAITING_MAX: usize = 64;
@@ -25,17 +26,25 @@ pub(crate) struct Publisher {
     address: SocketAddr,
     authorization: Option<Arc<str>>,
     padding: Arc<str>,
+    wire: Arc<Wire>,
     clock: Arc<Recorder>,
 }
 
 type Connection = SendRequest<Full<Bytes>>;
 
 impl Publisher {
-    pub(crate) fn new(address: SocketAddr, key: Option<&str>, size: usize, clock: &Arc<Recorder>) -> Self {
+    pub(crate) fn new(
+        address: SocketAddr,
+        key: Option<&str>,
+        size: usize,
+        wire: &Wire,
+        clock: &Arc<Recorder>,
+    ) -> Self {
         Self {
             address,
             authorization: key.map(|key| format!("Bearer {key}").into()),
             padding: "x".repeat(size.saturating_sub(40)).into(),
+            wire: Arc::new(wire.clone()),
             clock: Arc::clone(clock),
         }
     }
@@ -141,13 +150,11 @@ impl Publisher {
     }
 
     async fn post(&self, connection: &mut Connection, room: &str, phase: u32) -> Result<(), Failure> {
-        let body = format!(
-            r#"{{"rooms":["{room}"],"payload":{{"p":{phase},"t":{},"pad":"{}"}}}}"#,
-            self.clock.micros(),
-            self.padding
-        );
+        let (now, padding) = (self.clock.micros(), &self.padding);
+        let payload = format!(r#"{{"p":{phase},"t":{now},"pad":"{padding}"}}"#);
+        let (path, body) = self.wire.publication(room, payload);
         let mut request =
-            Request::post("/bench").header("host", "gateway").header("content-type", "application/json");
+            Request::post(&*path).header("host", "gateway").header("content-type", "application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", &**authorization);
         }

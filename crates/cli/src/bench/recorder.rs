@@ -16,19 +16,30 @@ pub(crate) struct Recorder {
     /// The phase whose events count; others are late or not meant to be counted.
     phase: AtomicU32,
     received: AtomicU64,
+    /// When the phase began and when its last event was received, in microseconds since the start.
+    begun_us: AtomicU64,
+    last_us: AtomicU64,
     micros: Mutex<Histogram<u64>>,
 }
 
 /// What one phase received.
 pub(crate) struct Figures {
     pub(crate) received: u64,
+    /// From the begin of the phase to the last receipt.
+    pub(crate) time: Duration,
     pub(crate) micros: Histogram<u64>,
 }
 
 impl Recorder {
     pub(crate) fn new() -> Self {
-        let micros = Mutex::new(empty());
-        Self { start: Instant::now(), phase: AtomicU32::new(0), received: AtomicU64::new(0), micros }
+        Self {
+            start: Instant::now(),
+            phase: AtomicU32::new(0),
+            received: AtomicU64::new(0),
+            begun_us: AtomicU64::new(0),
+            last_us: AtomicU64::new(0),
+            micros: Mutex::new(empty()),
+        }
     }
 
     /// Microseconds since the start, which events carry.
@@ -40,6 +51,9 @@ impl Recorder {
     pub(crate) fn begin(&self) -> u32 {
         self.received.store(0, Ordering::Relaxed);
         *self.micros.lock() = empty();
+        let now = self.micros();
+        self.begun_us.store(now, Ordering::Relaxed);
+        self.last_us.store(now, Ordering::Relaxed);
         self.phase.fetch_add(1, Ordering::Relaxed) + 1
     }
 
@@ -54,8 +68,10 @@ impl Recorder {
         if phase != u64::from(self.phase.load(Ordering::Relaxed)) {
             return;
         }
+        let now = self.micros();
         self.received.fetch_add(1, Ordering::Relaxed);
-        self.micros.lock().saturating_record(self.micros().saturating_sub(sent).max(1));
+        self.last_us.store(now, Ordering::Relaxed);
+        self.micros.lock().saturating_record(now.saturating_sub(sent).max(1));
     }
 
     /// Waits until as many have come as are expected, or it takes too long.
@@ -68,7 +84,9 @@ impl Recorder {
 
     pub(crate) fn end(&self) -> Figures {
         let micros = std::mem::replace(&mut *self.micros.lock(), empty());
-        Figures { received: self.received.load(Ordering::Relaxed), micros }
+        let (begun, last) = (self.begun_us.load(Ordering::Relaxed), self.last_us.load(Ordering::Relaxed));
+        let time = Duration::from_micros(last.saturating_sub(begun));
+        Figures { received: self.received.load(Ordering::Relaxed), time, micros }
     }
 }
 

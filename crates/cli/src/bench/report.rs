@@ -46,6 +46,8 @@ pub(crate) struct Row {
     expected: u64,
     received: u64,
     received_per_s: f64,
+    /// From the begin to the last receipt, which is later than the last POST where a server lags behind.
+    received_in_s: f64,
     p50_us: u64,
     p99_us: u64,
     max_us: u64,
@@ -67,7 +69,7 @@ impl Row {
         used: Used,
         sockets: usize,
     ) -> Self {
-        let Figures { received, micros } = figures;
+        let Figures { received, time, micros } = figures;
         let seconds = busy.as_secs_f64();
         let (unit, units) = match name {
             "paced" | "offered" => ("delivery", received as f64),
@@ -83,6 +85,7 @@ impl Row {
             expected,
             received,
             received_per_s: received as f64 / seconds,
+            received_in_s: time.as_secs_f64(),
             p50_us: micros.value_at_quantile(0.5),
             p99_us: micros.value_at_quantile(0.99),
             max_us: micros.max(),
