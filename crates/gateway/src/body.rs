@@ -7,6 +7,8 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
+use crate::patience::within;
+
 /// A body must be complete after this time; who sends slower holds a connection for nothing.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -28,12 +30,13 @@ const DISCARD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long a body nobody wants may take. The answer waits for it.
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// Reads a body of at most `bytes_max` bytes. One that arrives in one piece is not copied.
+/// Reads a body of at most `bytes_max` bytes, as a part of serving its connection. One that arrives in one piece is
+/// not copied.
 pub(crate) async fn read(mut body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
     let read = match body.size_hint().lower() > bytes_max as u64 {
         true => Err(BodyError::TooLarge),
         false => {
-            timeout(BODY_TIME_MAX, collect(&mut body, bytes_max)).await.unwrap_or(Err(BodyError::TooSlow))
+            within(BODY_TIME_MAX, collect(&mut body, bytes_max)).await.unwrap_or(Err(BodyError::TooSlow))
         }
     };
     if read == Err(BodyError::TooLarge) {

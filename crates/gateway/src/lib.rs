@@ -22,6 +22,7 @@ mod hub;
 mod listen;
 mod observe;
 mod outbound;
+mod patience;
 mod places;
 mod publish;
 mod recent;

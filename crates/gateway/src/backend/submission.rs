@@ -177,7 +177,7 @@ impl<'a> Known<'a> {
         }
         let payload = self.payload.unwrap_or("null");
         let mut target = Target {
-            namespace: "/".to_owned(),
+            namespace: "/".into(),
             rooms: errors.names(self.rooms, "/rooms", settings.room_bytes_max),
             users: errors.names(self.users, "/users", settings.room_bytes_max),
             everyone: errors.boolean(self.broadcast, "/broadcast"),
@@ -198,7 +198,9 @@ impl<'a> Known<'a> {
                 };
                 errors.add("/namespace", Code::UnknownNamespace, detail);
             }
-            target.namespace = namespace.into_owned();
+            if namespace != "/" {
+                target.namespace = Cow::Owned(namespace.into_owned());
+            }
         }
         if let Some(sender) = self.sender
             && !sender.starts_with('{')

@@ -34,7 +34,7 @@ fn check(body: &str, expected: Expect) {
     let settings = settings();
     let told = match text(body.as_bytes()).and_then(|body| Submission::parse(body, &settings)) {
         Ok(Submission { target, volatile, id, content }) => {
-            let mut whom = vec![target.namespace];
+            let mut whom = vec![target.namespace.into_owned()];
             whom.extend(target.rooms.iter().map(|room| format!("room {room}")));
             whom.extend(target.users.iter().map(|user| format!("user {user}")));
             whom.extend(target.everyone.then(|| "everyone".to_owned()));

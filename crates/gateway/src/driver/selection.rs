@@ -44,13 +44,13 @@ pub struct Answers {
 
 impl<'a> Selection<'a> {
     pub(super) fn new(router: &'a Router) -> Self {
-        let target = Target { namespace: "/".to_owned(), ..Target::default() };
+        let target = Target { namespace: "/".into(), ..Target::default() };
         Self { router, target, volatile: false }
     }
 
     /// The sockets of another namespace than `/`.
     pub fn namespace(mut self, namespace: &str) -> Self {
-        namespace.clone_into(&mut self.target.namespace);
+        self.target.namespace = namespace.to_owned().into();
         self
     }
 

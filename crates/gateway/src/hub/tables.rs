@@ -278,7 +278,7 @@ impl Tables {
 
     /// Calls `each` for every socket of the target, once.
     fn visit(&mut self, target: &Target, mut each: impl FnMut(&Member)) {
-        let Some(namespace) = self.namespaces.get(target.namespace.as_str()) else { return };
+        let Some(namespace) = self.namespaces.get(&*target.namespace) else { return };
         let groups = &self.groups;
         let rooms = target.rooms.iter().filter_map(|room| namespace.rooms.get(room.as_str()));
         let users = target.users.iter().filter_map(|user| namespace.users.get(user.as_str()));

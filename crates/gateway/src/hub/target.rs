@@ -1,5 +1,7 @@
 //! Whom an event is for.
 
+use std::borrow::Cow;
+
 use hashbrown::HashMap;
 
 use super::{Stay, Visit};
@@ -8,7 +10,7 @@ use super::{Stay, Visit};
 /// spaces: a room called `42` is not user 42.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Target {
-    pub(crate) namespace: String,
+    pub(crate) namespace: Cow<'static, str>,
     pub(crate) rooms: Vec<String>,
     /// User ids. A socket id is accepted too.
     pub(crate) users: Vec<String>,

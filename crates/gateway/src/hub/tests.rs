@@ -113,7 +113,7 @@ fn target(wanted: &Wanted, clients: &[Client]) -> Target {
         list.iter().filter_map(|number| clients.get(*number)).map(|client| client.id.clone()).collect()
     };
     Target {
-        namespace: NAMESPACES[wanted.namespace].to_owned(),
+        namespace: NAMESPACES[wanted.namespace].into(),
         rooms: named(&wanted.rooms),
         users: named(&wanted.users).into_iter().chain(ids(&wanted.sockets)).collect(),
         everyone: wanted.everyone,
@@ -221,7 +221,7 @@ fn a_key_of_a_former_life_does_nothing() {
     let enter = || {
         let entry = Entry {
             sid: new_sid(0),
-            namespace: "/".to_owned(),
+            namespace: "/".into(),
             user: None,
             outbox: Outbox::polling(),
             shape: Shape::Plain,
@@ -244,14 +244,14 @@ fn a_slow_consumer_loses_its_queue_and_is_told_apart() {
     let outbox = Outbox::polling();
     hub.enter(Entry {
         sid: new_sid(0),
-        namespace: "/".to_owned(),
+        namespace: "/".into(),
         user: None,
         outbox: Arc::clone(&outbox),
         shape: Shape::Plain,
     });
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let deliver = || {
-        let target = Target { namespace: "/".to_owned(), everyone: true, ..Target::default() };
+        let target = Target { namespace: "/".into(), everyone: true, ..Target::default() };
         runtime.block_on(deliver(&hub, target, Frame::text(&"x".repeat(60))).sockets())
     };
     assert_eq!(deliver(), 1);
@@ -285,7 +285,7 @@ fn an_outbox_in_two_shards_leaves_no_backlog() {
             let outbox = Arc::clone(outbox);
             hub.enter(Entry {
                 sid: new_sid(shard),
-                namespace: "/".to_owned(),
+                namespace: "/".into(),
                 user: None,
                 outbox,
                 shape: Shape::Plain,
@@ -299,7 +299,7 @@ fn an_outbox_in_two_shards_leaves_no_backlog() {
             tokio::spawn(async move { super::sweep(&hub, shard).await });
         }
         for _ in 0..50 {
-            let everyone = Target { namespace: "/".to_owned(), everyone: true, ..Target::default() };
+            let everyone = Target { namespace: "/".into(), everyone: true, ..Target::default() };
             let delivery = deliver(&hub, everyone, Frame::text("x"));
             assert_eq!(delivery.sockets().await, 200);
         }

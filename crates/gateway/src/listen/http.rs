@@ -13,13 +13,14 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::backend::{Backend, ReplyBody};
+use crate::patience::{LOOK_INTERVAL, Patient};
 use crate::places::Permit;
 use crate::rules::Proxies;
 use crate::sockets::{Answer, Sockets, Upgrade};
@@ -103,7 +104,7 @@ pub(super) async fn serve(
         .keep_alive(!is_stopping)
         // Head and body in one piece: answers are short.
         .writev(false)
-        .timer(TokioTimer::new())
+        .timer(Patient)
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_header_size(HEAD_BYTES_MAX)
@@ -116,7 +117,11 @@ pub(super) async fn serve(
             // A request that was sent before may still be on its way.
             sleep(ARRIVAL_TIME_MAX).await;
         });
+        let mut look = pin!(sleep(LOOK_INTERVAL));
         poll_fn(|cx| {
+            while look.as_mut().poll(cx).is_ready() {
+                look.as_mut().reset(tokio::time::Instant::now() + LOOK_INTERVAL);
+            }
             if !is_stopping && stop.as_mut().poll(cx).is_ready() {
                 is_stopping = true;
                 Pin::new(&mut connection).graceful_shutdown();

@@ -107,7 +107,7 @@ impl Client {
     fn entry(&self, outbox: &Arc<Outbox>) -> Entry {
         Entry {
             sid: self.sid,
-            namespace: "/".to_owned(),
+            namespace: "/".into(),
             user: self.user.map(|user| USERS[user].to_owned()),
             outbox: Arc::clone(outbox),
             shape: Shape::WithOffset,
@@ -190,7 +190,7 @@ fn run(steps: &[Step]) {
                     |list: &[usize]| list.iter().map(|room| ROOMS[*room].to_owned()).collect::<Vec<_>>();
                 let users = user.map(|user| USERS[user].to_owned()).into_iter();
                 let target = Target {
-                    namespace: "/".to_owned(),
+                    namespace: "/".into(),
                     rooms: named(rooms),
                     users: users.chain(client.map(|client| clients[client].sid.to_string())).collect(),
                     everyone: *everyone,
