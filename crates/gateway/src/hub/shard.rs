@@ -88,8 +88,14 @@ const DISPATCHES_PER_TURN: usize = 8;
 struct Turn {
     waiting: VecDeque<Arc<Dispatch>>,
     taken: bool,
-    /// Kept from one turn to the next, because a big room needs a big list.
+    lists: Lists,
+}
+
+/// What a fan-out fills and empties. Kept from one turn to the next, because a big room needs big lists.
+#[derive(Default)]
+struct Lists {
     receivers: Vec<Receiver>,
+    dirty: Vec<Arc<Outbox>>,
 }
 
 /// One event on its way through all shards.
@@ -145,13 +151,13 @@ impl Shard {
 
     /// Fans out whatever waits, unless another thread is at it already.
     pub(super) fn run(&self, limits: &Limits, backlog: &Backlog, watch: &dyn Watch) {
-        let mut receivers = {
+        let mut lists = {
             let mut turn = self.turn.lock();
             if turn.taken || turn.waiting.is_empty() {
                 return;
             }
             turn.taken = true;
-            std::mem::take(&mut turn.receivers)
+            std::mem::take(&mut turn.lists)
         };
         for done in 0.. {
             let dispatch = {
@@ -164,12 +170,12 @@ impl Shard {
                             self.swept.notify_one();
                         }
                         turn.taken = false;
-                        turn.receivers = receivers;
+                        turn.lists = lists;
                         return;
                     }
                 }
             };
-            let sockets = self.fan_out(&dispatch, &mut receivers, limits, backlog, watch);
+            let sockets = self.fan_out(&dispatch, &mut lists, limits, backlog, watch);
             dispatch.sockets.fetch_add(sockets, Ordering::Relaxed);
             if dispatch.shards_left.fetch_sub(1, Ordering::AcqRel) == 1 {
                 dispatch.finished.notify_one();
@@ -180,7 +186,7 @@ impl Shard {
     fn fan_out(
         &self,
         dispatch: &Dispatch,
-        receivers: &mut Vec<Receiver>,
+        Lists { receivers, dirty }: &mut Lists,
         limits: &Limits,
         backlog: &Backlog,
         watch: &dyn Watch,
@@ -198,7 +204,6 @@ impl Shard {
             }
             return sockets;
         }
-        let mut dirty = Vec::new();
         let (mut sockets, mut bytes) = (0, 0);
         for Receiver { outbox, shape } in receivers.drain(..) {
             let frame = dispatch.frame(shape);
@@ -213,7 +218,7 @@ impl Shard {
         backlog.add(bytes);
         if sockets > 0 {
             let mut unswept = self.unswept.lock();
-            unswept.outboxes.append(&mut dirty);
+            unswept.outboxes.append(dirty);
             unswept.events.push((sockets, dispatch.at));
             drop(unswept);
             self.swept.notify_one();

@@ -12,18 +12,21 @@ const SOCKETS_PER_TURN: usize = 64;
 /// frame costs.
 pub(crate) async fn sweep(hub: &Hub, shard: usize) {
     let Some(shard) = hub.shards.get(shard) else { return };
+    // Its lists are emptied and given back, so that a big room does not make new ones with every event.
+    let mut work = Unswept::default();
     loop {
         shard.swept.notified().await;
         // What publishers have left, to give their threads back.
         shard.run(&hub.limits, &hub.backlog, &*hub.watch);
         tokio::task::yield_now().await;
-        let Unswept { outboxes, events } = std::mem::take(&mut *shard.unswept.lock());
-        for turn in outboxes.chunks(SOCKETS_PER_TURN) {
+        std::mem::swap(&mut work, &mut shard.unswept.lock());
+        for turn in work.outboxes.chunks(SOCKETS_PER_TURN) {
             let bytes: usize = turn.iter().map(|outbox| outbox.sweep()).sum();
             hub.backlog.remove(bytes, hub.limits.backlog_bytes_max);
             tokio::task::yield_now().await;
         }
-        for (sockets, at) in events {
+        work.outboxes.clear();
+        for (sockets, at) in work.events.drain(..) {
             hub.watch.delivered(sockets, at);
         }
     }
