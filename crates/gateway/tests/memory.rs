@@ -130,6 +130,7 @@ async fn sockets_are_small_and_events_are_shared() {
         "a socket has {bytes} bytes in {blocks} blocks"
     );
     assert!(of_few <= EVENT_BLOCKS_MAX, "an event takes {of_few} blocks");
-    assert!(of_many <= of_few + 0.5, "432 sockets more take {} blocks more", of_many - of_few);
+    // A frame that is queued is counted, one that leaves at once is not.
+    assert!(of_many <= of_few + 1.5, "432 sockets more take {} blocks more", of_many - of_few);
     gateway.stop_now().await;
 }
