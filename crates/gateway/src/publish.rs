@@ -118,24 +118,20 @@ impl Road {
     pub(crate) fn publish(&self, event: Event<'_>) -> Result<Publication<'_>, InFlight> {
         let Event { name, argument, target, volatile, id } = event;
         let Some(EventId { publisher, id }) = id else {
-            let delivery = self.deliver(name, argument, target, volatile);
-            return Ok(Publication {
-                road: self,
-                id: hub::new_sid(0).to_string(),
-                state: Out::Once(delivery),
-            });
+            let out = Out::Once(self.deliver(name, argument, target, volatile));
+            return Ok(Publication { road: self, id: hub::new_sid(0).to_string(), out });
         };
         let key = format!("{publisher}\0{}\0{name}\0{id}", target.namespace);
-        let state = match self.seen.lock().begin(&key, Instant::now()) {
-            Before::New => Out::Remembering(Remembering { road: self, key, delivery: None }),
+        let before = self.seen.lock().begin(&key, Instant::now());
+        let out = match before {
+            Before::New => {
+                let delivery = self.deliver(name, argument, target, volatile);
+                Out::Remembered(Remembered { road: self, key, delivery })
+            }
             Before::Done(sockets) => Out::Before(sockets),
             Before::InFlight => return Err(InFlight),
         };
-        let mut publication = Publication { road: self, id: id.to_owned(), state };
-        if let Out::Remembering(remembering) = &mut publication.state {
-            remembering.delivery = Some(self.deliver(name, argument, target, volatile));
-        }
-        Ok(publication)
+        Ok(Publication { road: self, id: id.to_owned(), out })
     }
 
     /// Lets go of what is too old, for ever; one task of the gateway.
@@ -205,12 +201,12 @@ fn encode(namespace: &str, name: &str, argument: &[&str], with_offset: bool) -> 
 pub(crate) struct Publication<'a> {
     road: &'a Road,
     id: String,
-    state: Out<'a>,
+    out: Out<'a>,
 }
 
 enum Out<'a> {
     Once(Delivery),
-    Remembering(Remembering<'a>),
+    Remembered(Remembered<'a>),
     /// It was published before, to so many sockets.
     Before(usize),
 }
@@ -218,36 +214,29 @@ enum Out<'a> {
 impl Publication<'_> {
     /// Resolves when the event is queued on every matching socket and the backlog is below its limit.
     pub(crate) async fn receipt(self) -> Receipt {
-        let delivery = match &self.state {
-            Out::Once(delivery) => Some(delivery),
-            Out::Remembering(remembering) => remembering.delivery.as_ref(),
-            Out::Before(_) => None,
+        let Self { road, id, out } = self;
+        let delivery = match &out {
+            Out::Before(sockets) => return Receipt { id, sockets: *sockets },
+            Out::Once(delivery) => delivery,
+            Out::Remembered(remembered) => &remembered.delivery,
         };
-        let sockets = match (delivery, &self.state) {
-            (Some(delivery), _) => {
-                let sockets = delivery.sockets().await;
-                self.road.hub.drained().await;
-                sockets
-            }
-            (None, Out::Before(sockets)) => *sockets,
-            (None, _) => 0,
-        };
-        tracing::debug!(id = self.id, sockets, "published");
-        Receipt { id: self.id, sockets }
+        let sockets = delivery.sockets().await;
+        road.hub.drained().await;
+        tracing::debug!(id, sockets, "published");
+        Receipt { id, sockets }
     }
 }
 
 /// Writes down how a publication ended, also when its publisher is not there to hear it.
-struct Remembering<'a> {
+struct Remembered<'a> {
     road: &'a Road,
     key: String,
-    delivery: Option<Delivery>,
+    delivery: Delivery,
 }
 
-impl Drop for Remembering<'_> {
+impl Drop for Remembered<'_> {
     fn drop(&mut self) {
-        let sockets = self.delivery.as_ref().map(Delivery::sockets_so_far);
-        self.road.seen.lock().finish(&self.key, sockets, Instant::now());
+        self.road.seen.lock().finish(&self.key, self.delivery.sockets_so_far(), Instant::now());
     }
 }
 
@@ -292,10 +281,9 @@ impl Seen {
         }
     }
 
-    /// `None`: nothing was published, so nothing is remembered.
-    fn finish(&mut self, key: &str, sockets: Option<usize>, now: Instant) {
+    fn finish(&mut self, key: &str, sockets: usize, now: Instant) {
         let Some((key, _)) = self.ids.remove_entry(key) else { return };
-        if let Some(sockets) = sockets.filter(|_| !self.window.is_zero()) {
+        if !self.window.is_zero() {
             self.order.push_back((now + self.window, Arc::clone(&key)));
             self.ids.insert(key, State::Done { sockets });
         }
@@ -315,17 +303,9 @@ mod tests {
         let (mut seen, now) = (seen(10), Instant::now());
         assert!(matches!(seen.begin("a", now), Before::New));
         assert!(matches!(seen.begin("a", now), Before::InFlight));
-        seen.finish("a", Some(7), now);
+        seen.finish("a", 7, now);
         assert!(matches!(seen.begin("a", now + Duration::from_secs(299)), Before::Done(7)));
         assert!(matches!(seen.begin("a", now + Duration::from_secs(300)), Before::New));
-    }
-
-    #[test]
-    fn what_was_not_published_is_not_remembered() {
-        let (mut seen, now) = (seen(10), Instant::now());
-        assert!(matches!(seen.begin("a", now), Before::New));
-        seen.finish("a", None, now);
-        assert!(matches!(seen.begin("a", now), Before::New));
     }
 
     #[test]
@@ -333,7 +313,7 @@ mod tests {
         let (mut seen, now) = (seen(3), Instant::now());
         for key in ["a", "b", "c", "d"] {
             seen.begin(key, now);
-            seen.finish(key, Some(1), now);
+            seen.finish(key, 1, now);
         }
         assert!(matches!(seen.begin("d", now), Before::Done(1)));
         assert!(matches!(seen.begin("a", now), Before::New));
