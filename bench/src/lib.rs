@@ -1,1 +1,1 @@
-//! Measurements of idae-socket. `cargo bench -p idae-socket-bench` runs those of the codec.
+//! Measurements of idae-socket. `cargo bench -p idae-socket-bench --bench codec` runs those of the codec.
