@@ -107,7 +107,7 @@ describe('the first minute', () => {
 
   test('its pictures', () => {
     const pictures = [...doc.text.matchAll(/(?:src|srcset)="(docs\/[^"]+)"/g)].map(([, path]) => path);
-    assert.equal(pictures.length, 3);
+    assert.equal(pictures.length, 4);
     for (const path of pictures) assert.ok(statSync(join(root, path)).size < 150_000, path);
     for (const [image] of doc.text.matchAll(/<img [^>]*>/g)) assert.match(image, / alt="[^"]{20,}"/);
   });

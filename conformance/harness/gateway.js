@@ -273,13 +273,20 @@ export async function startSuiteServer({ heartbeat = CALM } = {}) {
   }
 }
 
-/** A port nobody listens on just now. */
+const given = new Set();
+
+/** A port nobody listens on just now, and that was not given out before: two that are asked for are never one. */
 export async function freePort() {
-  const server = createServer();
-  await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
-  const { port } = server.address();
-  await new Promise((closed) => server.close(closed));
-  return port;
+  for (;;) {
+    const server = createServer();
+    await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
+    const { port } = server.address();
+    await new Promise((closed) => server.close(closed));
+    if (!given.has(port)) {
+      given.add(port);
+      return port;
+    }
+  }
 }
 
 async function accepts(server) {
