@@ -221,6 +221,8 @@ impl Publication<'_> {
             Out::Remembered(remembered) => &remembered.delivery,
         };
         let sockets = delivery.sockets().await;
+        // A repeat may be answered from here on.
+        drop(out);
         road.hub.drained().await;
         tracing::debug!(id, sockets, "published");
         Receipt { id, sockets }

@@ -101,7 +101,7 @@ impl<'a> Submission<'a> {
             return Err(Problem::of_fields(errors.0));
         };
         let mut fields = Known::default();
-        for (name, value) in &pairs {
+        for (name, field) in &pairs {
             let slot = match name.as_ref() {
                 "payload" => &mut fields.payload,
                 "rooms" => &mut fields.rooms,
@@ -114,11 +114,15 @@ impl<'a> Submission<'a> {
                 "volatile" => &mut fields.volatile,
                 "event" if more_fields.contains(&"event") => &mut fields.event,
                 unknown => {
+                    // Keys are read leniently. What only looks like JSON is told so.
+                    if unknown.bytes().any(|byte| byte < b' ') {
+                        value(json)?;
+                    }
                     errors.unknown(unknown, more_fields);
                     continue;
                 }
             };
-            if slot.replace(value.get()).is_some() {
+            if slot.replace(field.get()).is_some() {
                 errors.add(&format!("/{name}"), Code::DuplicateField, format!("`{name}` is given twice"));
             }
         }

@@ -152,6 +152,13 @@ fn what_is_no_object_is_refused() {
             422 invalid_type
             "" the event must be a JSON object with a `payload`"#]],
     );
+    check("{\"rooms\":\"a\",\"payload\":1,\"x\ty\":2}", expect!["400 malformed_json"]);
+    check(
+        r#"{"rooms":"a","payload":1,"x\u0009y":2}"#,
+        expect![[r#"
+            422 unknown_field
+            "/x\ty" unknown field `x	y`; did you mean `id`?"#]],
+    );
     let nested =
         |levels| format!(r#"{{"rooms":"a","payload":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
     assert!(text(nested(511).as_bytes()).is_ok());

@@ -102,8 +102,6 @@ pub(super) async fn serve(
     let mut is_stopping = *stopping.borrow();
     let mut connection = http1::Builder::new()
         .keep_alive(!is_stopping)
-        // Head and body in one piece: nearly all answers are short, and the others are copied quickly.
-        .writev(false)
         .timer(Patient)
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(HEAD_BYTES_MAX)

@@ -69,14 +69,25 @@ fn forget_if_done(sockets: &Sockets, session: &Session) {
 
 /// Gives a poll that was sent before the client's farewell, but is overtaken by it on another connection, the time
 /// to arrive and be answered. The client cannot tell the difference, since the farewell is not answered yet.
-async fn await_last_poll(sockets: &Sockets, session: &Session) {
+async fn await_last_poll(session: &Session) {
     let taken = async {
         while !session.outbox.status().is_empty {
             session.outbox.changed().await;
         }
     };
     let _ = timeout(LAST_POLL, taken).await;
-    sockets.shard(session).remove(&session.sid);
+}
+
+/// A session that leaves the table with this.
+struct Forgotten<'a> {
+    sockets: &'a Sockets,
+    session: &'a Session,
+}
+
+impl Drop for Forgotten<'_> {
+    fn drop(&mut self) {
+        self.sockets.shard(self.session).remove(&self.session.sid);
+    }
 }
 
 /// The longest that a client which sends too fast waits for the answer to a POST. The rest it waits the next time.
@@ -142,17 +153,19 @@ pub(super) async fn post(
     };
     request.is_answered = true;
     let taken = take(sockets, session, &body);
+    // Even if the client does not wait for the answer.
+    let _forgotten = matches!(taken, Ok(Brought::Farewell)).then(|| Forgotten { sockets, session });
     session.outbox.flush();
     // Who sends too fast waits for its answer.
     let end = now() + PAUSE_MAX;
-    while taken.is_ok()
+    while matches!(taken, Ok(Brought::Packets))
         && now() < end
         && let Some(pause) = session.pause(sockets, now())
     {
         tokio::time::sleep(pause).await;
     }
     if let Ok(Brought::Farewell) = taken {
-        await_last_poll(sockets, session).await;
+        await_last_poll(session).await;
     }
     Ok(match taken {
         // That the answers to it were too many says nothing against this request.
@@ -176,7 +189,8 @@ fn take(sockets: &Arc<Sockets>, session: &Arc<Session>, body: &[u8]) -> Result<B
     let now = now();
     for packet in Payload::new(text) {
         match packet {
-            Ok(Packet::Close) => {
+            // Unless the session has moved to a WebSocket meanwhile.
+            Ok(Packet::Close) if session.transport() == Transport::Polling => {
                 session.end(sockets, CloseReason::TransportClose, Frame::text("6"));
                 return Ok(Brought::Farewell);
             }
