@@ -478,4 +478,17 @@ describe('on the gateway', () => {
     const { status, text } = await session.post('40');
     assert.deepEqual([status, text], [400, UNKNOWN_SID]);
   });
+
+  for (const how of ['close', 'reset']) {
+    test(`the packet 1 of a client that does not wait for the answer (${how})`, async () => {
+      const session = await Polling.open(gateway);
+      const post = await RawConnection.open(session.server);
+      post.write(requestBytes({ method: 'POST', path: session.target, body: '1' }));
+      await sleep(ARRIVE_MS);
+      post[how]();
+      // For a tenth of a second a poll on its way would still be answered. Then nothing is left of the session.
+      await sleep(1000);
+      await session.isGone();
+    });
+  }
 });

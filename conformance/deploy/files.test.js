@@ -253,6 +253,16 @@ describe('deploy/README.md', () => {
     assert.match(readFileSync(join(folder, 'tls/fullchain.pem'), 'utf8'), /BEGIN CERTIFICATE/);
   });
 
+  test('the commands that need Docker are those that image.sh runs', () => {
+    const script = readFileSync(new URL('image.sh', import.meta.url), 'utf8');
+    for (const name of ['docker-build', 'docker-run', 'docker-check', 'compose-up']) {
+      assert.match(doc.snippet(name), /^docker /);
+      assert.ok(script.includes(`$(snippet ${name})`), name);
+    }
+    const { jobs } = yaml.parse(read('.github/workflows/ci.yml'));
+    assert.ok(jobs.image.steps.some(({ run }) => run === 'conformance/deploy/image.sh'));
+  });
+
   test('every file of the folder is in the table', () => {
     const names = readdirSync(join(root, 'deploy')).filter((name) => name !== 'README.md');
     for (const name of names) assert.ok(doc.text.includes(`(${name}`), name);

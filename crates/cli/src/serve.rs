@@ -218,17 +218,33 @@ impl StopSignals {
 }
 
 #[cfg(windows)]
-struct StopSignals(tokio::signal::windows::CtrlC);
+struct StopSignals {
+    interrupt: tokio::signal::windows::CtrlC,
+    interrupt_all: tokio::signal::windows::CtrlBreak,
+    window_closed: tokio::signal::windows::CtrlClose,
+    shutdown: tokio::signal::windows::CtrlShutdown,
+}
 
 #[cfg(windows)]
 impl StopSignals {
     fn listen() -> std::io::Result<Self> {
-        tokio::signal::windows::ctrl_c().map(Self)
+        use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown};
+        Ok(Self {
+            interrupt: ctrl_c()?,
+            interrupt_all: ctrl_break()?,
+            window_closed: ctrl_close()?,
+            shutdown: ctrl_shutdown()?,
+        })
     }
 
+    /// Waits for one and says which it was. After the last two Windows waits some seconds, then kills.
     async fn next(&mut self) -> &'static str {
-        self.0.recv().await;
-        "Ctrl-C"
+        tokio::select! {
+            _ = self.interrupt.recv() => "Ctrl-C",
+            _ = self.interrupt_all.recv() => "Ctrl-Break",
+            _ = self.window_closed.recv() => "the console was closed",
+            _ = self.shutdown.recv() => "the system shuts down",
+        }
     }
 }
 

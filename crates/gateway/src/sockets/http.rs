@@ -277,15 +277,15 @@ fn switch_protocols(
 }
 
 /// What an operator may do about a refusal.
-const fn hint(refusal: Refusal, lacks_upgrade: bool) -> &'static str {
+const fn hint(refusal: Refusal, lacks_upgrade: bool) -> Option<&'static str> {
     match refusal {
         Refusal::BadRequest if lacks_upgrade => {
-            "a WebSocket request without the header Upgrade: does a proxy in front drop it?"
+            Some("a WebSocket request without the header Upgrade: does a proxy in front drop it?")
         }
         Refusal::UnsupportedVersion => {
-            "the client speaks an older protocol: use version 3 or 4 of the client library"
+            Some("the client speaks an older protocol: use version 3 or 4 of the client library")
         }
-        _ => "",
+        _ => None,
     }
 }
 
