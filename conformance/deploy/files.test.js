@@ -30,7 +30,7 @@ async function assertStarts(options) {
 /** A Dockerfile as stages of instructions. */
 function stages(text) {
   const lines = text.replaceAll(/\\\n/g, ' ').split('\n');
-  const known = ['FROM', 'RUN', 'ENV', 'WORKDIR', 'COPY', 'USER', 'EXPOSE', 'ENTRYPOINT'];
+  const known = ['FROM', 'RUN', 'ENV', 'WORKDIR', 'COPY', 'USER', 'EXPOSE', 'HEALTHCHECK', 'ENTRYPOINT'];
   const all = [];
   for (const line of lines.filter((each) => each.trim() && !each.startsWith('#'))) {
     const [, name, rest] = /^([A-Z]+) +(.*)$/.exec(line) ?? assert.fail(`no instruction: ${line}`);
@@ -68,6 +68,9 @@ describe('the image', () => {
     assert.deepEqual(all(image, 'USER'), ['65532:65532']);
     const [target] = all(image, 'COPY').filter((copy) => copy.includes('/image/idae-socket')).map((copy) => copy.split(' ').at(-1));
     assert.deepEqual(JSON.parse(all(image, 'ENTRYPOINT')[0]), [target]);
+    // What it does is a test of operations.test.js.
+    const [health] = all(image, 'HEALTHCHECK');
+    assert.deepEqual(JSON.parse(health.slice(health.indexOf('CMD ') + 4)), [target, 'check', '--ready']);
   });
 
   test('holds no secret, and is closed without configuration', async () => {

@@ -57,7 +57,8 @@ expect '"code":"unauthorized".* 401$' "$(answer "${publish[@]}" http://127.0.0.1
 expect '"status":"ok".* 200$' "$(answer "${publish[@]}" --header 'authorization: Bearer a-long-random-text-0000' http://127.0.0.1:4000/db-change)"
 expect '^0\{"sid":.* 200$' "$(answer 'http://127.0.0.1:4000/socket.io/?EIO=4&transport=polling')"
 
-step "who it is, and how it ends"
+step "who it is, how it is, and how it ends"
+expect '^ready' "$(docker exec "$name" /idae-socket check --ready)"
 expect ' 65532 ' " $(docker top "$name" | tail -1) "
 docker stop --time 20 "$name" >/dev/null
 [ "$(docker inspect --format '{{.State.ExitCode}}' "$name")" = 0 ] || fail "it did not stop in order"

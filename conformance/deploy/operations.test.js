@@ -46,6 +46,34 @@ describe('probes', () => {
     assert.deepEqual(await ready.exited, { code: 0, signal: null });
   });
 
+  test('check --ready asks the gateway of these settings', async (t) => {
+    const [program, ...args] = doc.snippet('check-ready').split(' ');
+    assert.equal(program, 'idae-socket');
+    const ask = (host, port, more = []) =>
+      runGateway({ args: [...args, ...more, '--host', host, '--port', String(port)], env: { IDAE_SOCKET_AUTH_INSECURE: 'true' } });
+    const gateway = await startGateway({ args: ['--host', 'localhost'] });
+    t.after(() => gateway.killNow());
+    for (const host of ['127.0.0.1', 'localhost', '::1', '0.0.0.0', '::']) {
+      const { code, stdout, stderr } = await ask(host, gateway.port);
+      assert.deepEqual([code, stdout], [0, 'ready\n'], `${host}: ${stderr}`);
+    }
+    assert.equal((await ask('localhost', gateway.port, ['--json'])).stdout, '{"status":"ok"}\n');
+
+    // Some to say goodbye to, which takes ten seconds.
+    for (let i = 0; i < 5; i += 1) t.after(await openSession(gateway).then((session) => () => session.close()));
+    gateway.signal('SIGTERM');
+    await gateway.logged(/SIGTERM/);
+    const draining = await ask('localhost', gateway.port);
+    assert.equal(draining.code, 1, draining.stderr);
+    assert.match(draining.stderr, /answers 503: it takes no new work/);
+
+    gateway.killNow();
+    await gateway.exited;
+    const gone = await ask('localhost', gateway.port);
+    assert.equal(gone.code, 3, gone.stderr);
+    assert.match(gone.stderr, /cannot reach http:\/\/localhost:\d+\/readyz: .*\nhelp: is the gateway running\?/);
+  });
+
   test('Kubernetes asks where there is an answer, and waits longer than the drain takes', async (t) => {
     const gateway = await startGateway();
     t.after(() => gateway.end());

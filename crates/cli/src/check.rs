@@ -1,17 +1,22 @@
-//! `idae-socket check`: what the gateway would do, and whether it would start.
+//! `idae-socket check`: what the gateway would do, whether it would start, and whether it is ready.
 
 use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use idae_socket::config::{Config, Resolved, Strategy};
 use idae_socket::{HttpDriver, Judgement, Refusal};
 use serde_json::json;
 
+use crate::publish::deepest;
 use crate::serve::fail;
 use crate::settings::Flags;
-use crate::terminal::{REFUSED, USAGE, complain, printable};
+use crate::terminal::{REFUSED, UNREACHABLE, USAGE, complain, printable};
+
+/// How long a gateway may take to say whether it is ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Flags of `check`.
 #[derive(Args)]
@@ -21,18 +26,24 @@ pub(crate) struct Check {
     /// Say what this token would get its bearer, or why it would be refused; `-` reads it from standard input.
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
+    /// Ask the gateway that runs here with these settings whether it takes new work, as a container's health check does
+    #[arg(long, conflicts_with = "token")]
+    ready: bool,
     /// One JSON object instead of lines.
     #[arg(long)]
     json: bool,
 }
 
 impl Check {
-    /// Prints the settings, or what a token is worth. Secrets are masked.
+    /// Prints the settings, or what a token is worth, or whether the gateway is ready. Secrets are masked.
     pub(crate) async fn run(self, others: Flags) -> ExitCode {
         let resolved = match self.settings.clone().over(others).resolve() {
             Ok(resolved) => resolved,
             Err(refused) => return fail(&refused),
         };
+        if self.ready {
+            return self.ask(&resolved.config).await;
+        }
         if let Some(token) = &self.token {
             return self.judge(resolved.config, token).await;
         }
@@ -56,6 +67,28 @@ impl Check {
         let lines = rows.iter().map(|row| format!("{:width$}  {}  ({})\n", row.key, row.value, row.origin));
         let warnings = resolved.warnings.iter().map(|warning| format!("warning: {warning}\n"));
         lines.chain(warnings).collect()
+    }
+
+    async fn ask(&self, config: &Config) -> ExitCode {
+        let url = format!("http://{}/readyz", own_address(&config.host, config.port));
+        let asked = async {
+            let client = reqwest::Client::builder().no_proxy().timeout(READY_TIMEOUT).build()?;
+            client.get(&url).send().await
+        };
+        match asked.await {
+            Ok(response) if response.status().is_success() => {
+                self.print(if self.json { "{\"status\":\"ok\"}\n" } else { "ready\n" })
+            }
+            Ok(response) => {
+                let error = format!("{url} answers {}: it takes no new work", response.status().as_u16());
+                complain(REFUSED, error, None)
+            }
+            Err(error) => {
+                let advice =
+                    "is the gateway running? `host` and `port` of the settings say where it is asked";
+                complain(UNREACHABLE, format_args!("cannot reach {url}: {}", deepest(&error)), Some(advice))
+            }
+        }
     }
 
     async fn judge(&self, config: Config, token: &str) -> ExitCode {
@@ -115,6 +148,17 @@ impl Check {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
         }
+    }
+}
+
+/// Where a program on the same machine reaches a gateway that listens there. What listens on every address has none
+/// of its own.
+fn own_address(host: &str, port: u16) -> String {
+    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string(),
+        Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => SocketAddr::from((Ipv6Addr::LOCALHOST, port)).to_string(),
+        Ok(address) => SocketAddr::from((address, port)).to_string(),
+        Err(_) => format!("{host}:{port}"),
     }
 }
 

@@ -44,8 +44,10 @@ enum Command {
         shell: clap_complete::Shell,
     },
     /// Shows every setting with its value and where that comes from; fails if the gateway would not start.
+    ///
+    /// With --token it says what a token is worth, with --ready how the running gateway is.
     #[command(
-        after_help = "Examples:\n  idae-socket check --config idae-socket.toml\n  idae-socket check --token \"$TOKEN\"    # what it would get, or why it would be refused"
+        after_help = "Examples:\n  idae-socket check --config idae-socket.toml\n  idae-socket check --token \"$TOKEN\"    # what it would get, or why it would be refused\n  idae-socket check --ready              # does the gateway that runs here take new work?\n\nExit codes: 0 it is so, 1 it is not, 2 wrong usage, 3 gateway not reachable (--ready)"
     )]
     Check(check::Check),
 }

@@ -277,7 +277,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// The cause at the bottom: "connection refused" says more than "error sending request".
-fn deepest(error: &reqwest::Error) -> String {
+pub(crate) fn deepest(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;
