@@ -14,7 +14,7 @@ import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { WebSocket } from 'ws';
 import { certificate, startNginx } from './deploy/nginx.js';
-import { launchChromium } from './examples/chromium.js';
+import { launchChromium } from './harness/chromium.js';
 import { Document } from './examples/documents.js';
 import { eventually, next, within } from './harness/events.js';
 import {

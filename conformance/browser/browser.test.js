@@ -2,30 +2,18 @@
 // allowed origin can listen.
 
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { chromium } from 'playwright-core';
+import { launchChromium } from '../harness/chromium.js';
 import { WAIT_MS, eventually, within } from '../harness/events.js';
 import { startGateway } from '../harness/gateway.js';
 import { Listener, assertPublished, heard } from '../publish/publishing.js';
 
-const CHROMIUM = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
 const BUNDLE = fileURLToPath(
   new URL('dist/socket.io.min.js', new URL('../node_modules/socket.io-client/', import.meta.url)),
 );
-const FLAGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  // Foreign names for this machine; nothing is ever looked up outside.
-  '--host-resolver-rules=MAP evil.test 127.0.0.1, MAP app.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
-];
 
 /** Serves an empty page and the client's browser bundle, whatever the host name. */
 async function servePages() {
@@ -67,8 +55,7 @@ async function serveCarelessly() {
 let browser;
 let pages;
 before(async () => {
-  assert.ok(existsSync(CHROMIUM), `no browser at ${CHROMIUM}: set CHROMIUM_BIN`);
-  browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: FLAGS });
+  browser = await launchChromium({ hosts: ['evil.test', 'app.test'] });
   pages = await servePages();
 });
 after(async () => {

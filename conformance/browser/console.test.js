@@ -4,26 +4,15 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { chromium } from 'playwright-core';
+import { launchChromium } from '../harness/chromium.js';
 import { WAIT_MS, eventually, within } from '../harness/events.js';
 import { cleanEnvironment, startGateway } from '../harness/gateway.js';
 import { Listener, assertPublished, assertRefused, conformance, heard } from '../publish/publishing.js';
 
-const CHROMIUM = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
-const FLAGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  // Foreign names for this machine; nothing is ever looked up outside.
-  '--host-resolver-rules=MAP evil.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
-];
 const FILES = ['/', '/console/console.js', '/console/console.css', '/console/icon.svg'];
 const FILES_BYTES_MAX = 40 * 1024;
 const PHONE = { width: 360, height: 740 };
@@ -34,8 +23,7 @@ const README_BODY = readFileSync(new URL('../../README.md', import.meta.url), 'u
 
 let browser;
 before(async () => {
-  assert.ok(existsSync(CHROMIUM), `no browser at ${CHROMIUM}: set CHROMIUM_BIN`);
-  browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: FLAGS });
+  browser = await launchChromium({ hosts: ['evil.test'] });
 });
 after(() => browser?.close());
 

@@ -10,7 +10,7 @@ import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { eventually, within } from '../harness/events.js';
 import { Program, freePort, startGateway } from '../harness/gateway.js';
-import { launchChromium } from './chromium.js';
+import { launchChromium } from '../harness/chromium.js';
 
 const example = fileURLToPath(new URL('../../examples/rows/', import.meta.url));
 const WAIT_MS = 20_000;

@@ -19,6 +19,35 @@ export function within(promise, what, waitMs = WAIT_MS) {
   return Promise.race([promise, limit]).finally(() => clearTimeout(timer));
 }
 
+/** Those who wait for something that is announced, though not what it is: `wake` makes them look again. */
+export class Waiters {
+  #waiters = new Set();
+
+  wake() {
+    for (const wake of this.#waiters) wake();
+  }
+
+  /** Looks now, and again after each `wake`, until `look` returns something. `late` makes the error's text. */
+  async until(look, late, waitMs = WAIT_MS) {
+    const deadline = Date.now() + waitMs;
+    for (;;) {
+      const found = look();
+      if (found !== undefined) return found;
+      const left = deadline - Date.now();
+      if (left <= 0) throw new Error(`waited ${waitMs} ms for ${late()}`);
+      await new Promise((resolve) => {
+        const done = () => {
+          clearTimeout(timer);
+          this.#waiters.delete(done);
+          resolve();
+        };
+        const timer = setTimeout(done, left);
+        this.#waiters.add(done);
+      });
+    }
+  }
+}
+
 /** The arguments of the next `name` event of an emitter. */
 export function next(emitter, name, waitMs = WAIT_MS) {
   let listener;
@@ -40,10 +69,10 @@ export async function nextValue(emitter, name, waitMs = WAIT_MS) {
  */
 export function collect(emitter, name) {
   const seen = [];
-  const waiters = new Set();
+  const waiters = new Waiters();
   emitter.on(name, (...args) => {
     seen.push(args);
-    for (const wake of waiters) wake();
+    waiters.wake();
   });
   return {
     seen,
@@ -52,23 +81,8 @@ export function collect(emitter, name) {
       return seen.map((args) => args[0]);
     },
     async take(count, waitMs = WAIT_MS) {
-      const deadline = Date.now() + waitMs;
-      while (seen.length < count) {
-        const left = deadline - Date.now();
-        if (left <= 0) {
-          throw new Error(`waited ${waitMs} ms for ${count} "${name}" events, ${seen.length} came`);
-        }
-        await new Promise((resolve) => {
-          const timer = setTimeout(done, left);
-          function done() {
-            clearTimeout(timer);
-            waiters.delete(done);
-            resolve();
-          }
-          waiters.add(done);
-        });
-      }
-      return seen.slice(0, count);
+      const all = () => (seen.length < count ? undefined : seen.slice(0, count));
+      return waiters.until(all, () => `${count} "${name}" events, ${seen.length} came`, waitMs);
     },
   };
 }

@@ -10,7 +10,7 @@ import { createServer, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { sleep, within } from './events.js';
+import { Waiters, sleep, within } from './events.js';
 import { request } from './raw.js';
 
 const conformance = fileURLToPath(new URL('..', import.meta.url));
@@ -60,7 +60,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
 export class Program {
   #child;
   #folder;
-  #waiters = new Set();
+  #waiters = new Waiters();
   logs = '';
   stdout = '';
   stderr = '';
@@ -89,7 +89,7 @@ export class Program {
       this.#child[name].on('data', (text) => {
         this[name] += text;
         this.logs += text;
-        for (const wake of this.#waiters) wake();
+        this.#waiters.wake();
       });
     }
     this.exited = new Promise((settle) => {
@@ -98,7 +98,7 @@ export class Program {
         this.ended = ended;
         running.delete(this);
         rmSync(this.#folder, { recursive: true, force: true });
-        for (const wake of this.#waiters) wake();
+        this.#waiters.wake();
         settle(ended);
       };
       this.#child.on('error', (error) => {
@@ -127,26 +127,13 @@ export class Program {
 
   /** Waits until the output matches and returns the match. */
   async logged(pattern, waitMs = START_MS) {
-    const deadline = Date.now() + waitMs;
-    for (;;) {
+    const look = () => {
       const match = this.logs.match(pattern);
       if (match) return match;
-      if (this.ended) {
-        throw new Error(`ended (${JSON.stringify(this.ended)}) without printing ${pattern}:\n${this.logs}`);
-      }
-      const left = deadline - Date.now();
-      if (left <= 0) throw new Error(`waited ${waitMs} ms for ${pattern} in:\n${this.logs}`);
-      await new Promise((wake) => {
-        const timer = setTimeout(done, left);
-        const waiters = this.#waiters;
-        function done() {
-          clearTimeout(timer);
-          waiters.delete(done);
-          wake();
-        }
-        waiters.add(done);
-      });
-    }
+      if (!this.ended) return undefined;
+      throw new Error(`ended (${JSON.stringify(this.ended)}) without printing ${pattern}:\n${this.logs}`);
+    };
+    return this.#waiters.until(look, () => `${pattern} in:\n${this.logs}`, waitMs);
   }
 
   /** SIGTERM, then the exit code. */

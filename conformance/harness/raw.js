@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
-import { WAIT_MS } from './events.js';
+import { WAIT_MS, Waiters } from './events.js';
 
 const WEBSOCKET_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
@@ -19,7 +19,7 @@ export function resetSocket(socket) {
 
 /** A TCP connection with a reader that can wait for what it needs. */
 export class RawConnection {
-  #waiters = new Set();
+  #waiters = new Waiters();
   received = Buffer.alloc(0);
   /** True once the other side has ended or broken the connection. */
   ended = false;
@@ -31,7 +31,7 @@ export class RawConnection {
     socket.setNoDelay(true);
     socket.on('data', (chunk) => {
       this.received = this.received.length ? Buffer.concat([this.received, chunk]) : chunk;
-      this.#wake();
+      this.#waiters.wake();
     });
     socket.on('error', (error) => {
       this.error = error;
@@ -52,13 +52,9 @@ export class RawConnection {
     });
   }
 
-  #wake() {
-    for (const wake of this.#waiters) wake();
-  }
-
   #end() {
     this.ended = true;
-    this.#wake();
+    this.#waiters.wake();
   }
 
   /** Sends exact bytes (a string goes out as UTF-8). */
@@ -79,27 +75,13 @@ export class RawConnection {
 
   /** Calls `parse` again after each arrival until it returns something. */
   async until(parse, what, waitMs = WAIT_MS) {
-    const deadline = Date.now() + waitMs;
-    for (;;) {
+    const look = () => {
       const result = parse();
-      if (result !== undefined) return result;
-      if (this.ended) {
-        const how = this.error ? ` (${this.error.code})` : '';
-        throw new Error(`the connection ended${how} before ${what}; got ${preview(this.received)}`);
-      }
-      const left = deadline - Date.now();
-      if (left <= 0) throw new Error(`waited ${waitMs} ms for ${what}; got ${preview(this.received)}`);
-      await new Promise((resolve) => {
-        const timer = setTimeout(done, left);
-        const waiters = this.#waiters;
-        function done() {
-          clearTimeout(timer);
-          waiters.delete(done);
-          resolve();
-        }
-        waiters.add(done);
-      });
-    }
+      if (result !== undefined || !this.ended) return result;
+      const how = this.error ? ` (${this.error.code})` : '';
+      throw new Error(`the connection ended${how} before ${what}; got ${preview(this.received)}`);
+    };
+    return this.#waiters.until(look, () => `${what}; got ${preview(this.received)}`, waitMs);
   }
 
   /** Resolves when the other side has ended the connection. */

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { WAIT_MS } from '../harness/events.js';
+import { WAIT_MS, Waiters } from '../harness/events.js';
 
 /** Long enough for every HS algorithm. */
 export const SECRET = 'a-secret-for-tests-that-is-longer-than-the-sixty-four-bytes-of-HS512!';
@@ -140,7 +140,7 @@ export const DROP = Symbol('drop');
 export class Backend {
   #server = null;
   #connections = new Set();
-  #waiters = new Set();
+  #waiters = new Waiters();
   requests = [];
   port = 0;
   /** How many requests were open at once, at most. */
@@ -201,7 +201,7 @@ export class Backend {
     const body = Buffer.concat(chunks).toString('utf8');
     const kept = { method, path, headers, body, json: () => JSON.parse(body), form: () => new URLSearchParams(body) };
     this.requests.push(kept);
-    for (const wake of this.#waiters) wake();
+    this.#waiters.wake();
     const reply = await this.answer(kept);
     if (reply === HANG) return;
     if (reply === DROP) {
@@ -218,21 +218,8 @@ export class Backend {
 
   /** Waits until this many requests have come since the start. */
   async asked(count, waitMs = WAIT_MS) {
-    const deadline = Date.now() + waitMs;
-    while (this.requests.length < count) {
-      const left = deadline - Date.now();
-      if (left <= 0) throw new Error(`waited ${waitMs} ms for ${count} requests, ${this.requests.length} came`);
-      await new Promise((resolve) => {
-        const timer = setTimeout(done, left);
-        const waiters = this.#waiters;
-        function done() {
-          clearTimeout(timer);
-          waiters.delete(done);
-          resolve();
-        }
-        waiters.add(done);
-      });
-    }
+    const look = () => (this.requests.length < count ? undefined : true);
+    await this.#waiters.until(look, () => `${count} requests, ${this.requests.length} came`, waitMs);
   }
 
   /** From now on answers wait until the function that this returns is called. */
