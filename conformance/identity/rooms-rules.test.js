@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { collect, eventually, nextValue, within } from '../harness/events.js';
-import { ask, client } from '../harness/sessions.js';
+import { collect, eventually, next, nextValue, within } from '../harness/events.js';
+import { ask, client, connectNow } from '../harness/sessions.js';
 import { Door, JWT, enter, open, refusal, refusals, whoIs } from './entering.js';
 import { Backend, DROP, HANG, now, token } from './tokens.js';
 
@@ -267,6 +267,44 @@ describe('the backend decides', { concurrency: true }, () => {
       assert.equal((await ask(socket, 'subscribe', 'yes:1')).status, 'ok');
     });
   }
+
+  test('a backend that is away when the token changes: the room is lost, and said to be', async (t) => {
+    const { backend, gateway } = await start(t);
+    const socket = await enter(t, gateway, token({ roles: ['one'] }));
+    assert.equal((await ask(socket, 'subscribe', ['yes:1', 'public:a'])).status, 'ok');
+    backend.answer = () => ({ status: 503 });
+    const reply = await ask(socket, 'token:refresh', token({ roles: ['two'] }));
+    assert.deepEqual([reply.status, reply.roomsLost.sort()], ['ok', ['one', 'yes:1']]);
+    assert.equal(await sockets(gateway, { rooms: 'yes:1' }), 0);
+    assert.equal(await sockets(gateway, { rooms: 'public:a' }), 1);
+    backend.answer = () => ({ status: 200 });
+    assert.equal((await ask(socket, 'subscribe', 'yes:1')).status, 'ok');
+    const same = await ask(socket, 'token:refresh', token({ roles: ['two'] }));
+    assert.deepEqual(Object.keys(same).sort(), ['expiresAt', 'status']);
+  });
+
+  test('a backend that is away when a client comes back as somebody else: a fresh session', async (t) => {
+    const { backend, gateway } = await start(t);
+    let role = 'one';
+    const socket = await enter(t, gateway, null, { auth: (give) => give({ token: token({ roles: [role] }) }) });
+    const { id } = socket;
+    assert.equal((await ask(socket, 'subscribe', 'yes:1')).status, 'ok');
+    const comesBack = async () => {
+      const gone = next(socket, 'disconnect');
+      socket.io.engine.close();
+      await gone;
+      await connectNow(socket);
+    };
+    role = 'two';
+    await comesBack();
+    assert.deepEqual([socket.recovered, socket.id], [true, id]);
+    assert.equal(await sockets(gateway, { rooms: 'yes:1' }), 1);
+    backend.answer = () => ({ status: 503 });
+    role = 'three';
+    await comesBack();
+    assert.equal(socket.recovered, false);
+    assert.equal(await sockets(gateway, { rooms: 'yes:1' }), 0);
+  });
 
   test('a closed port: authorize_unavailable', async (t) => {
     const { backend, gateway } = await start(t);

@@ -245,6 +245,7 @@ describe('token:refresh', { concurrency: true }, () => {
     assert.deepEqual((await whoIs(socket)).rooms, ['m-both', 'm-old', ...wished].sort());
     const reply = await ask(socket, 'token:refresh', token({ sub: 'mover', roles: ['m-both', 'm-new'], tenant: 'two' }));
     assert.equal(reply.status, 'ok');
+    assert.deepEqual(reply.roomsLost.sort(), ['m-old', 'tenant:one:mover']);
     const who = await whoIs(socket);
     assert.deepEqual(who.roles, ['m-both', 'm-new']);
     assert.deepEqual(who.rooms, ['m-both', 'm-new', 'public:mover', 'user:mover:inbox'].sort());

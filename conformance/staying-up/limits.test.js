@@ -333,6 +333,52 @@ describe('what a client sends', () => {
       assert.ok((await metrics(gateway)).limit('events_per_s_max') >= 1);
     });
 
+    test('over polling: a body of many events waits as long as they take, and a second one does not help', async (t) => {
+      const rate = 200;
+      const { gateway, watcher } = await start(t, `[socket]\nevents_per_s_max = ${rate}\n`);
+      const polling = await Polling.open(gateway);
+      await polling.send('40{"recovery":false}');
+      assert.match(await polling.packet(), /^40\{/);
+      // Without acknowledgements, so that nothing but the gateway slows it down.
+      const body = Array.from({ length: 3 * rate }, () => '42["x"]').join('\x1e');
+      const started = Date.now();
+      for (let i = 0; i < 2; i += 1) {
+        const posting = polling.post(body, { waitMs: 30_000 });
+        await watcher.unharmed();
+        assert.equal((await posting).text, 'ok');
+      }
+      const took = Date.now() - started;
+      assert.ok(took >= 1000 * 4, `${6 * rate} events at ${rate} a second were handled in ${took} ms`);
+    });
+
+    test('leaving and joining again is no way around it', async (t) => {
+      const { gateway } = await start(t, `[socket]\nevents_per_s_max = ${RATE}\n`);
+      const websocket = await openSession(gateway);
+      const started = Date.now();
+      const connect = `40{"recovery":false,"long":"${'x'.repeat(2000)}"}`;
+      for (let i = 0; i < COUNT; i += 1) {
+        websocket.sendText(connect);
+        websocket.sendText('41');
+      }
+      for (let i = 0; i < COUNT; i += 1) assert.match(await websocket.nextText(10_000), /^40\{/);
+      const took = Date.now() - started;
+      assert.ok(took >= LEAST_MS, `${COUNT} returns took ${took} ms`);
+      websocket.close();
+    });
+
+    test('whoever is refused again and again is sent away', async (t) => {
+      const secret = 'a-secret-of-32-bytes-and-a-bit-more';
+      const { gateway } = await start(t, `[auth]\nstrategy = "jwt"\njwt_secret = "${secret}"\n[socket]\nconnect_timeout_ms = 60000\n`, { watched: false });
+      const websocket = await openSession(gateway);
+      for (let i = 0; i < 256; i += 1) {
+        websocket.sendText('40{"token":"no.token.atall"}');
+        assert.match(await websocket.nextText(), /^44\{"message":"Unauthorized/);
+      }
+      await websocket.closed();
+      await counted(gateway, 'refused_connects_max', 1);
+      await openSession(gateway);
+    });
+
     test('an honest client below it never waits', async (t) => {
       const { gateway } = await start(t, config);
       const websocket = await openSession(gateway);

@@ -307,3 +307,26 @@ async fn an_embedder_decides_who_may_open_a_session() {
     assert!(refused.ends_with("/socket.io/ is for invited guests"), "{refused}");
     gateway.stop_now().await;
 }
+
+/// A stock client takes a last item that is text for its offset, and asks for what lies behind it when it comes back.
+#[tokio::test]
+async fn nothing_that_is_emitted_to_one_client_looks_like_an_offset() {
+    let gateway = start(HttpDriver::new().on_connect(|socket, _| {
+        socket.emit("nothing", &Args::none());
+        socket.emit("text", &Args::one("last").unwrap());
+        socket.emit("number", &Args::one(&1).unwrap());
+    }))
+    .await;
+    let stock = "host: x\r\nuser-agent: node-XMLHttpRequest\r\nconnection: close";
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let opened = http(&gateway, &format!("GET {path} HTTP/1.1\r\n{stock}\r\n\r\n")).await;
+    let (_, handshake) = opened.split_once("\r\n\r\n0").unwrap();
+    let sid = serde_json::from_str::<Value>(handshake).unwrap()["sid"].as_str().unwrap().to_owned();
+    http(&gateway, &format!("POST {path}&sid={sid} HTTP/1.1\r\n{stock}\r\ncontent-length: 2\r\n\r\n40"))
+        .await;
+    let answer = http(&gateway, &format!("GET {path}&sid={sid} HTTP/1.1\r\n{stock}\r\n\r\n")).await;
+    let packets: Vec<&str> = answer.split_once("\r\n\r\n").unwrap().1.split('\u{1e}').collect();
+    assert!(packets[0].contains(r#""pid":"#), "{answer}");
+    assert_eq!(packets[1..], [r#"42["nothing",null]"#, r#"42["text","last",null]"#, r#"42["number",1]"#]);
+    gateway.stop_now().await;
+}

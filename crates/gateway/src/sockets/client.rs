@@ -123,15 +123,15 @@ impl Client {
         self.login.lock().next.map(|(at, _)| at)
     }
 
-    /// What its token needs now, if anything; told once.
-    pub(super) fn token_due(&self, now: Instant) -> Option<TokenDue> {
+    /// What its token needs now, if anything, and whose token that is; told once.
+    pub(super) fn token_due(&self, now: Instant) -> Option<(TokenDue, Arc<Identity>)> {
         let mut login = self.login.lock();
         let (_, due) = login.next.filter(|(at, _)| *at <= now)?;
         login.next = match due {
             TokenDue::Warning => login.ends.map(|ends| (ends, TokenDue::Expiry)),
             TokenDue::Expiry => None,
         };
-        Some(due)
+        Some((due, Arc::clone(&login.identity)))
     }
 
     /// What has to wait for a backend is done one after the other.
@@ -335,7 +335,8 @@ impl Socket {
         self.sockets.hub.rooms(self.client.key)
     }
 
-    /// Puts the socket into a room, whatever the rules say. Returns `false` when it is in
+    /// Puts the socket into a room, whatever the rules say. With another identity (`token:refresh`, or a return with
+    /// another token) the rules count again. Returns `false` when it is in
     /// `socket.rooms_max` rooms already.
     pub fn join(&self, room: &str) -> bool {
         self.sockets.hub.join(self.client.key, &[room]) != Err(TooManyRooms)
@@ -357,9 +358,11 @@ impl Socket {
         if self.client.is_gone() {
             return;
         }
-        let text = if self.client.shape == Shape::WithOffset && args.items().ends_with('"') {
-            // A client that can be recovered takes a last argument that is text for its offset.
-            let guarded = Args::from_raw(format!("{},null", args.items()), args.attachments().to_vec());
+        let items = args.items();
+        let text = if self.client.shape == Shape::WithOffset && (items.is_empty() || items.ends_with('"')) {
+            // A client that can be recovered takes a last item that is text for its offset, be it the event's name.
+            let separator = if items.is_empty() { "" } else { "," };
+            let guarded = Args::from_raw(format!("{items}{separator}null"), args.attachments().to_vec());
             socketio::event(&self.client.namespace, None, event, &guarded)
         } else {
             socketio::event(&self.client.namespace, None, event, args)

@@ -90,8 +90,8 @@ impl Drop for Forgotten<'_> {
     }
 }
 
-/// The longest that a client which sends too fast waits for the answer to a POST. The rest it waits the next time.
-const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Packets of a POST after which everybody else on the thread gets a turn.
+const PACKETS_PER_TURN: usize = 32;
 
 async fn wait(session: &Session) -> Option<Vec<u8>> {
     let mut has_waited = false;
@@ -151,19 +151,11 @@ pub(super) async fn post(
         }
         Err(BodyError::Broken) => return Ok(Posted::Refused(StatusCode::BAD_REQUEST)),
     };
+    let taken = take(sockets, session, &body).await;
     request.is_answered = true;
-    let taken = take(sockets, session, &body);
     // Even if the client does not wait for the answer.
     let _forgotten = matches!(taken, Ok(Brought::Farewell)).then(|| Forgotten { sockets, session });
     session.outbox.flush();
-    // Who sends too fast waits for its answer.
-    let end = now() + PAUSE_MAX;
-    while matches!(taken, Ok(Brought::Packets))
-        && now() < end
-        && let Some(pause) = session.pause(sockets, now())
-    {
-        tokio::time::sleep(pause).await;
-    }
     if let Ok(Brought::Farewell) = taken {
         await_last_poll(session).await;
     }
@@ -181,20 +173,29 @@ enum Brought {
     Farewell,
 }
 
-fn take(sockets: &Arc<Sockets>, session: &Arc<Session>, body: &[u8]) -> Result<Brought, CloseReason> {
+/// Hands a body's packets to the session, no faster than it may send: meanwhile the client waits for its answer, and
+/// must not send the next POST.
+async fn take(sockets: &Arc<Sockets>, session: &Arc<Session>, body: &[u8]) -> Result<Brought, CloseReason> {
     let Ok(text) = std::str::from_utf8(body) else {
         session.close(sockets, CloseReason::ParseError);
         return Err(CloseReason::ParseError);
     };
-    let now = now();
-    for packet in Payload::new(text) {
+    for (number, packet) in Payload::new(text).enumerate() {
+        if number > 0 && number % PACKETS_PER_TURN == 0 {
+            session.outbox.flush();
+            tokio::task::yield_now().await;
+        }
+        while let Some(pause) = session.pause(sockets, now()) {
+            session.outbox.flush();
+            tokio::time::sleep(pause).await;
+        }
         match packet {
             // Unless the session has moved to a WebSocket meanwhile.
             Ok(Packet::Close) if session.transport() == Transport::Polling => {
                 session.end(sockets, CloseReason::TransportClose, Frame::text("6"));
                 return Ok(Brought::Farewell);
             }
-            Ok(packet) => session.receive(sockets, packet, now)?,
+            Ok(packet) => session.receive(sockets, packet, now())?,
             Err(_) => {
                 session.close(sockets, CloseReason::ParseError);
                 return Err(CloseReason::ParseError);

@@ -26,6 +26,10 @@ const PAUSE_PART: Duration = Duration::from_millis(100);
 /// How far a client may be ahead of its pace: a second's events at once.
 const PACE_BURST: Duration = Duration::from_secs(1);
 
+/// How often a connection may be refused a namespace before it is closed. A page asks again with a better token, for
+/// each of its namespaces; whoever tries tokens one after the other asks more often.
+const REFUSED_CONNECTS_MAX: u16 = 256;
+
 /// How fast a client sends, as the time at which it would be back at its allowed pace.
 struct Pace(Instant);
 
@@ -59,6 +63,7 @@ struct State {
     /// Until when a namespace has to be joined.
     connect_by: Option<Instant>,
     pace: Pace,
+    refused_connects: u16,
     /// Pongs until its client has got rid of what it has of an earlier return; zero if that is not awaited.
     flush_pongs: u8,
     /// The alarm of the table that counts.
@@ -100,6 +105,7 @@ impl Session {
             clients: Vec::new(),
             connect_by,
             pace: Pace(now),
+            refused_connects: 0,
             flush_pongs: 0,
             alarm: now,
             probe: None,
@@ -174,7 +180,8 @@ impl Session {
                 Message::Text(text) => state.connection.text(text, limits, now),
                 Message::Binary(bytes) => state.connection.binary(&bytes, limits, now),
             };
-            if matches!(inbound, Ok(Some(Inbound::Event { .. }))) {
+            // Leaving counts too, because it makes room for joining again.
+            if matches!(inbound, Ok(Some(Inbound::Event { .. } | Inbound::Disconnect { .. }))) {
                 state.pace.count(sockets.settings.event_interval, now);
             }
             inbound
@@ -276,9 +283,19 @@ impl Session {
         Some(held)
     }
 
-    /// The client is not let into a namespace.
-    pub(super) fn refused(&self, namespace: &str) {
-        self.state.lock().connection.refuse(namespace);
+    /// The client was not let into a namespace, and told so. Who is refused too often is sent away.
+    pub(super) fn refused(&self, sockets: &Sockets, namespace: &str) {
+        let mut state = self.state.lock();
+        state.connection.refuse(namespace);
+        state.pace.count(sockets.settings.event_interval, now());
+        state.refused_connects = state.refused_connects.saturating_add(1);
+        let is_too_often = state.refused_connects == REFUSED_CONNECTS_MAX;
+        drop(state);
+        if is_too_often {
+            sockets.metrics.limit("refused_connects_max");
+            self.outbox.flush();
+            self.finish(sockets, CloseReason::ForcedClose);
+        }
     }
 
     /// The server takes the client out of a namespace.
@@ -347,11 +364,11 @@ impl Session {
             }
             let token =
                 state.clients.iter().find_map(|client| Some((client.token_due(now)?, Arc::clone(client))));
-            if let Some((due, client)) = token {
+            if let Some(((due, identity), client)) = token {
                 drop(state);
                 match due {
-                    TokenDue::Warning => control::warn(sockets, &client),
-                    TokenDue::Expiry => control::expire(sockets, &client),
+                    TokenDue::Warning => control::warn(sockets, &client, &identity),
+                    TokenDue::Expiry => control::expire(sockets, &client, &identity),
                 }
                 continue;
             }

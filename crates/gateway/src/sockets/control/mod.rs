@@ -223,10 +223,10 @@ pub(super) fn admitted(
 /// A client does not prove that it belongs here.
 fn turn_away(sockets: &Sockets, session: &Session, namespace: &str, refusal: &Refusal) {
     report(sockets, session, namespace, refusal);
-    session.refused(namespace);
     let message = format!("Unauthorized: {refusal}");
     let data = format!(r#"{{"code":"{}"}}"#, refusal.code().as_str());
     session.push(sockets, Frame::text(&socketio::connect_error(namespace, &message, Some(&data))));
+    session.refused(sockets, namespace);
 }
 
 /// Counts and logs that a token was not good.
@@ -249,8 +249,8 @@ pub(super) fn refuse(
     data: Option<&str>,
 ) {
     tracing::debug!(remote = %session.handshake.address(), namespace, reason = message, "a client was not let in");
-    session.refused(namespace);
     session.push(sockets, Frame::text(&socketio::connect_error(namespace, message, data)));
+    session.refused(sockets, namespace);
 }
 
 /// Takes a client out of the hub. One that may come back is remembered.
@@ -381,6 +381,9 @@ enum Answer {
         status: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         expires_at: Option<u64>,
+        /// Those that the new token does not open, or of which the backend could not be asked.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        rooms_lost: Vec<String>,
     },
     #[serde(rename_all = "camelCase")]
     Info {

@@ -29,8 +29,8 @@ pub(super) fn refresh(sockets: &Arc<Sockets>, client: &Arc<Client>, args: &Args<
         };
         match verdict.and_then(|identity| replace(&sockets, &client, identity)) {
             Ok(Replaced { former, current }) => {
-                settle(&sockets, &client, &former).await;
-                Answer::Refreshed { status: "ok", expires_at: current.valid_until() }
+                let rooms_lost = settle(&sockets, &client, &former).await;
+                Answer::Refreshed { status: "ok", expires_at: current.valid_until(), rooms_lost }
             }
             Err(refusal) => {
                 let (code, reason) = (refusal.code().as_str(), refusal.reason());
@@ -109,8 +109,9 @@ fn check_rooms(
     Ok(identity)
 }
 
-/// Puts a socket with a new identity into the rooms of its roles, and takes it out of those it may not be in any more.
-async fn settle(sockets: &Arc<Sockets>, client: &Arc<Client>, former: &Identity) {
+/// Puts a socket with a new identity into the rooms of its roles, and takes it out of those it may not be in any more,
+/// which are returned.
+async fn settle(sockets: &Arc<Sockets>, client: &Arc<Client>, former: &Identity) -> Vec<String> {
     // What a backend is deciding at this moment comes first; its verdict on the former identity does not count.
     let turns = sockets.authorizer.as_ref().map(|_| client.turns());
     let _turn = match &turns {
@@ -118,27 +119,28 @@ async fn settle(sockets: &Arc<Sockets>, client: &Arc<Client>, former: &Identity)
         None => None,
     };
     let identity = client.identity();
-    let gone: Vec<&String> = {
+    let is_role = |room: &String| identity.roles().contains(room);
+    let (mut lost, in_doubt): (Vec<String>, Vec<String>) = {
         // The rooms of roles that are gone go, unless a rule opens them: nobody asked for them.
         let grants = rooms::grants(sockets, &identity);
-        former.roles().iter().filter(|role| !grants.allow(role)).collect()
+        let rooms = sockets.hub.rooms(client.key).into_iter().filter(|room| !is_role(room));
+        rooms.partition(|room| former.roles().contains(room) && !grants.allow(room))
     };
-    sockets.hub.part(client.key, &gone);
+    sockets.hub.part(client.key, &lost);
     // They fit, as was checked.
     let _ = sockets.hub.join(client.key, &role_rooms(sockets, &identity));
-    let is_role = |room: &String| identity.roles().contains(room);
-    let in_doubt: Vec<String> =
-        sockets.hub.rooms(client.key).into_iter().filter(|room| !is_role(room)).collect();
     // With the same roles the backend has decided already, and with the same claims the rules have.
     let is_same = former.roles() == identity.roles()
         && former.claims() == identity.claims()
         && former.user() == identity.user();
     if in_doubt.is_empty() || is_same {
-        return;
+        return lost;
     }
     let allowed = rooms::allowed_rooms(sockets, &identity, &client.namespace, in_doubt.clone()).await;
-    let lost: Vec<String> = in_doubt.into_iter().filter(|room| !allowed.contains(room)).collect();
-    sockets.hub.part(client.key, &lost);
+    let refused: Vec<String> = in_doubt.into_iter().filter(|room| !allowed.contains(room)).collect();
+    sockets.hub.part(client.key, &refused);
+    lost.extend(refused);
+    lost
 }
 
 /// `token:info`: what a client's token gets it.
@@ -154,26 +156,27 @@ pub(super) fn info(sockets: &Sockets, client: &Client) -> Answer {
 }
 
 /// A client's token ends soon.
-pub(in crate::sockets) fn warn(sockets: &Sockets, client: &Client) {
-    let Some(end) = client.identity().valid_until() else { return };
+pub(in crate::sockets) fn warn(sockets: &Sockets, client: &Client, identity: &Identity) {
+    let Some(end) = identity.valid_until() else { return };
     let left = end.saturating_sub(unix_now());
     tell(sockets, client, "token:expiring", &json!({ "expiresAt": end, "expiresIn": left }));
 }
 
 /// A client's token has ended.
-pub(in crate::sockets) fn expire(sockets: &Arc<Sockets>, client: &Arc<Client>) {
+pub(in crate::sockets) fn expire(sockets: &Arc<Sockets>, client: &Arc<Client>, ended: &Arc<Identity>) {
     const CODE: &str = RefusalCode::TokenExpired.as_str();
     let Some(session) = client.session() else { return };
+    let nobody = sockets.auth.anonymous();
+    // A new token may have come at the last moment; from here on it comes too late.
+    if !log_in(sockets, client, ended, &nobody) {
+        return;
+    }
     sockets.metrics.refused(CODE);
     tracing::info!(remote = %session.handshake.address(), sid = %client.sid, code = CODE, "a client's token has ended");
     tell(sockets, client, "token:expired", &json!({ "code": CODE }));
-    let (ended, nobody) = (client.identity(), sockets.auth.anonymous());
-    if sockets.auth.is_soft() && check_namespace(sockets, &client.namespace, Arc::clone(&nobody)).is_ok() {
-        // A new token may have come at the last moment.
-        if log_in(sockets, client, &ended, &nobody) {
-            let (sockets, client) = (Arc::clone(sockets), Arc::clone(client));
-            tokio::spawn(async move { settle(&sockets, &client, &ended).await });
-        }
+    if sockets.auth.is_soft() && check_namespace(sockets, &client.namespace, nobody).is_ok() {
+        let (sockets, client, ended) = (Arc::clone(sockets), Arc::clone(client), Arc::clone(ended));
+        tokio::spawn(async move { settle(&sockets, &client, &ended).await });
         return;
     }
     if session.kick(sockets, &client.namespace, now()).is_some() {

@@ -115,7 +115,8 @@ pub(super) struct Return {
     /// The position of the last event that the client has.
     position: u64,
     doubt: Doubt,
-    is_same_identity: bool,
+    /// Who it was.
+    former: Arc<Identity>,
     /// It may hold a part of what it was sent the last time.
     is_unproven: bool,
 }
@@ -161,9 +162,9 @@ pub(super) fn claim(
         return None;
     }
     let position = offset.unwrap_or(0).max(stay.since);
-    let is_same_identity = former.roles() == identity.roles() && former.claims() == identity.claims();
     let is_unproven = *unproven == Some(position);
-    Some(Return { sid, stay: away.what.stay, position, doubt: away.doubt, is_same_identity, is_unproven })
+    let former = Arc::clone(former);
+    Some(Return { sid, stay: away.what.stay, position, doubt: away.doubt, former, is_unproven })
 }
 
 /// Brings a client back to where it was, with what it missed. `false` if that cannot be had any more.
@@ -175,12 +176,18 @@ pub(super) async fn bring_back(
     identity: &Arc<Identity>,
     back: Return,
 ) -> bool {
-    let Return { sid, mut stay, position, doubt, is_same_identity, is_unproven } = back;
-    if !is_same_identity {
+    let Return { sid, mut stay, position, doubt, former, is_unproven } = back;
+    if former.roles() != identity.roles() || former.claims() != identity.claims() {
         let is_there = |visit: &&Visit| visit.until.is_none();
         let rooms = stay.visits.iter().filter(is_there).map(|visit| visit.room.clone()).collect();
         let allowed = control::allowed_rooms(sockets, identity, namespace, rooms).await;
-        stay.visits.retain(|visit| visit.until.is_some() || allowed.contains(&visit.room));
+        let is_lost = |visit: &Visit| visit.until.is_none() && !allowed.contains(&visit.room);
+        // Who asked for a room counts on being there. A fresh session says that it has to ask anew. The rooms of
+        // roles come and go with these.
+        if stay.visits.iter().any(|visit| is_lost(visit) && !former.roles().contains(&visit.room)) {
+            return false;
+        }
+        stay.visits.retain(|visit| !is_lost(visit));
     }
     let entry = Entry {
         sid,
