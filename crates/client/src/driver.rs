@@ -145,9 +145,13 @@ impl SocketDriver {
 
     /// Whether a connection takes up the one before, with its id, its rooms and what it missed.
     ///
-    /// If not set it does when the server offers it. A server that offers it appends a string, the
-    /// place in its history, to the arguments of events: read them with [`Args::first`]. `false` asks
-    /// an idae-socket gateway for events without it, `true` for events with it.
+    /// If not set it does when the server offers it, as an idae-socket gateway does to this driver. `false`
+    /// asks the gateway for fresh connections; `true` asks for recovery, which is needed if
+    /// [`header`](Self::header) replaces the `User-Agent` by which the gateway knows the driver.
+    ///
+    /// Handlers get an event's own arguments. Only other servers that recover, such as Socket.IO for Node with
+    /// `connectionStateRecovery`, do not tell a string that they append, the place in their history, from an
+    /// argument of the event: it is left there, and [`Args::first`] reads past it.
     pub const fn recovery(mut self, recovery: bool) -> Self {
         self.recovery = Some(recovery);
         self

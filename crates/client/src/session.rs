@@ -42,6 +42,8 @@ pub(crate) struct Resume {
     pid: Option<String>,
     /// The last event seen.
     offset: Option<String>,
+    /// The server is an idae-socket gateway, which tells what it has put behind an event's own arguments.
+    is_gateway: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,9 +196,12 @@ impl<'d> Session<'d> {
         if let Some(recovery) = self.recovery {
             auth.insert("recovery".to_owned(), Value::Bool(recovery));
         }
-        if let (Some(pid), Some(offset)) = (&self.resume.pid, &self.resume.offset) {
-            auth.insert("pid".to_owned(), Value::String(pid.clone()));
-            auth.insert("offset".to_owned(), Value::String(offset.clone()));
+        // A pid without an offset is of a connection on which no event came.
+        let claim = [("pid", &self.resume.pid), ("offset", &self.resume.offset)];
+        for (key, value) in claim {
+            if let Some(value) = value {
+                auth.insert(key.to_owned(), Value::String(value.clone()));
+            }
         }
         let prefix = socketio::namespace_prefix(&self.shared.namespace);
         let auth = if auth.is_empty() { String::new() } else { Value::Object(auth).to_string() };
@@ -218,7 +223,7 @@ impl<'d> Session<'d> {
                 return Err(End::NotJoined(Error::Disconnected(reason)));
             }
             // Also while joining: a resumed session's missed events come before the answer to CONNECT.
-            Content::Event(name, args) => self.event(&name, args.into_owned(), packet.id, out),
+            Content::Event(name, args) => self.event(&name, args, packet.id, out),
             Content::Ack(args) => {
                 if let Some(id) = packet.id {
                     self.shared.outbox.lock().answer(id, args.into_owned());
@@ -238,7 +243,8 @@ impl<'d> Session<'d> {
         let recovered = pid.is_some() && pid == self.resume.pid;
         if !recovered {
             // An offset of another session names nothing in this one.
-            *self.resume = Resume { pid, offset: None };
+            let is_gateway = pid.as_ref().is_some_and(|pid| is_of_gateway(pid, &id));
+            *self.resume = Resume { pid, offset: None, is_gateway };
         }
         self.stage = Stage::Joined;
         self.shared.joined(&id, recovered);
@@ -251,9 +257,17 @@ impl<'d> Session<'d> {
         Ok(())
     }
 
-    fn event(&mut self, name: &str, args: Args<'static>, id: Option<u64>, out: &mut Out) {
+    fn event(&mut self, name: &str, args: Args<'_>, id: Option<u64>, out: &mut Out) {
         // The offset is the last argument of what can be resumed; events to be acknowledged cannot.
-        let offset = if self.resume.pid.is_some() && id.is_none() { last_string(&args) } else { None };
+        let is_resumable = self.resume.pid.is_some() && id.is_none();
+        let last = if is_resumable { last(&args) } else { Last::Other };
+        let args = match &last {
+            // Other servers leave the offset out of some events, whose own last argument may be a string.
+            Last::String { before, .. } | Last::Null { before } if self.resume.is_gateway => {
+                Args::from_raw(args.items()[..*before].to_owned(), args.attachments().to_vec())
+            }
+            _ => args.into_owned(),
+        };
         let answer = self.handlers.event(name, args, id, self.shared);
         if let (Some(id), Some(answer)) = (id, answer) {
             // Straight out: one read may ask for more answers than the queue has places. Reading
@@ -263,21 +277,50 @@ impl<'d> Session<'d> {
                 out.push(Opcode::Binary, attachment);
             }
         }
-        if offset.is_some() {
-            self.resume.offset = offset;
+        if let Last::String { text, .. } = last {
+            self.resume.offset = Some(text);
         }
     }
 }
 
-/// The last argument, if it is a string.
-fn last_string(args: &Args<'_>) -> Option<String> {
+/// The last argument, as far as it matters here, and where those before it end.
+#[derive(Debug, PartialEq, Eq)]
+enum Last {
+    /// An offset, if the server sends one with each event.
+    String {
+        text: String,
+        before: usize,
+    },
+    /// What a gateway puts behind arguments of which the last could be taken for what it puts there.
+    Null {
+        before: usize,
+    },
+    Other,
+}
+
+fn last(args: &Args<'_>) -> Last {
+    let items = args.items();
     // Most arguments end otherwise, and need no closer look.
-    if !args.items().ends_with('"') {
-        return None;
+    if !items.ends_with('"') && !items.ends_with("null") {
+        return Last::Other;
     }
-    let array = format!("[{}]", args.items());
-    let items: Vec<&RawValue> = serde_json::from_str(&array).ok()?;
-    serde_json::from_str(items.last()?.get()).ok()
+    let array = format!("[{items}]");
+    let Some(raw) = serde_json::from_str(&array).ok().and_then(|mut all: Vec<&RawValue>| all.pop()) else {
+        return Last::Other;
+    };
+    let before = items[..items.len() - raw.get().len()].trim_end();
+    let before = before.strip_suffix(',').unwrap_or(before).len();
+    match serde_json::from_str(raw.get()) {
+        Ok(Some(text)) => Last::String { text, before },
+        Ok(None) => Last::Null { before },
+        Err(_) => Last::Other,
+    }
+}
+
+/// Whether a pid is one of an idae-socket gateway, which begins with the socket's id and a dot. Other servers draw
+/// both at random.
+fn is_of_gateway(pid: &str, id: &str) -> bool {
+    pid.strip_prefix(id).is_some_and(|rest| rest.starts_with('.'))
 }
 
 fn refusal(json: &str) -> Error {
@@ -299,17 +342,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_argument_is_an_offset_if_it_is_a_string() {
+    fn the_last_argument_is_found() {
+        let string = |text: &str, before| Last::String { text: text.to_owned(), before };
         for (items, expected) in [
-            ("", None),
-            ("1", None),
-            (r#""a""#, Some("a")),
-            (r#"{"b":"c"}"#, None),
-            (r#"["x","y"],"of\"set""#, Some("of\"set")),
-            (r#""a",1"#, None),
+            ("", Last::Other),
+            ("1", Last::Other),
+            (r#""a""#, string("a", 0)),
+            (r#"{"b":"c"}"#, Last::Other),
+            (r#"["x","y"],"of\"set""#, string("of\"set", 9)),
+            (r#""a" , "b""#, string("b", 4)),
+            (r#""a",1"#, Last::Other),
+            ("null", Last::Null { before: 0 }),
+            (r#""a",null"#, Last::Null { before: 3 }),
+            ("[null]", Last::Other),
         ] {
-            let args = Args::from_raw(items, Vec::new());
-            assert_eq!(last_string(&args).as_deref(), expected, "{items}");
+            assert_eq!(last(&Args::from_raw(items, Vec::new())), expected, "{items}");
         }
     }
 

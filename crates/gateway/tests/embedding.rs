@@ -1,6 +1,7 @@
 //! The gateway inside another program, with the Rust client on the other side.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,10 @@ use idae_socket::config::Config;
 use idae_socket::{Args, Gateway, HttpDriver, Socket};
 use idae_socket_client::{Backoff, DisconnectReason, SocketDriver};
 use serde_json::{Value, json};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// Longer than anything here takes, so that only what never happens runs into it.
@@ -174,6 +178,60 @@ async fn stopping_closes_sockets_and_a_new_gateway_gets_them_back() {
 }
 
 #[tokio::test]
+async fn a_lost_connection_is_resumed() {
+    // Whether it had received something; whether it wants to; whether the next connection is the same.
+    for (is_offset_known, recovery, is_resumed) in
+        [(true, None, true), (false, None, true), (true, Some(true), true), (true, Some(false), false)]
+    {
+        let driver = HttpDriver::new().on_connect(|socket: Socket, _: &str| {
+            // What it sends itself carries no offset, and must arrive as it is all the same.
+            socket.emit("hello", &Args::from_raw(r#""text""#, Vec::new()));
+            socket.emit("hello", &Args::from_raw("null", Vec::new()));
+        });
+        let gateway = start(driver).await;
+        let way = Way::to(gateway.addresses()[0]).await;
+        let (said, mut heard) = unbounded_channel();
+        let (events, connects) = (said.clone(), said);
+        let quick = Backoff { first: Duration::from_millis(20), ..Backoff::default() };
+        let mut driver = SocketDriver::new(format!("http://{}", way.address))
+            .reconnect(quick)
+            .on_any(move |name, args| events.send((name.to_owned(), args.clone())).unwrap_or_default())
+            .on_connect(move |connected| {
+                let what = Args::one(&connected.recovered).unwrap_or_default();
+                connects.send(("connected".to_owned(), what)).unwrap_or_default();
+            });
+        if let Some(recovery) = recovery {
+            driver = driver.recovery(recovery);
+        }
+        let socket = timeout(LONG, driver.connect()).await.unwrap().unwrap();
+        let expect = |name: &str, items: &str| (name.to_owned(), items.to_owned());
+        assert_eq!(next(&mut heard).await, expect("connected", "false"));
+        for own in [r#""text""#, "null"] {
+            assert_eq!(next(&mut heard).await, expect("hello", own));
+        }
+        ask(&socket, "subscribe", &Args::one("news").unwrap()).await;
+        if is_offset_known {
+            gateway.to_room("news", "event", "first").await.unwrap();
+            assert_eq!(next(&mut heard).await, expect("event", r#""first""#));
+        }
+        let id = socket.id();
+        way.close();
+        while socket.is_connected() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        gateway.to_room("news", "event", "missed").await.unwrap();
+        way.open();
+        if is_resumed {
+            assert_eq!(next(&mut heard).await, expect("event", r#""missed""#));
+        }
+        assert_eq!(next(&mut heard).await, expect("connected", if is_resumed { "true" } else { "false" }));
+        assert_eq!(socket.id() == id, is_resumed);
+        assert_eq!(gateway.to_room("news", "event", "more").await.unwrap(), usize::from(is_resumed));
+        gateway.stop_now().await;
+    }
+}
+
+#[tokio::test]
 async fn two_gateways_in_one_process_do_not_meet() {
     let (one, other) = (start(HttpDriver::new()).await, start(HttpDriver::new()).await);
     let (_socket, _events) = client(&one).await;
@@ -275,7 +333,7 @@ async fn a_broadcast_collects_answers() {
 /// One request over a connection of its own, and the whole answer.
 async fn http(gateway: &Gateway, request: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::TcpStream::connect(gateway.addresses()[0]).await.unwrap();
+    let mut stream = TcpStream::connect(gateway.addresses()[0]).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
@@ -329,4 +387,39 @@ async fn nothing_that_is_emitted_to_one_client_looks_like_an_offset() {
     assert!(packets[0].contains(r#""pid":"#), "{answer}");
     assert_eq!(packets[1..], [r#"42["nothing",null]"#, r#"42["text","last",null]"#, r#"42["number",1]"#]);
     gateway.stop_now().await;
+}
+
+/// A way to a gateway that can be closed, as when a network is gone.
+struct Way {
+    address: SocketAddr,
+    is_open: watch::Sender<bool>,
+}
+
+impl Way {
+    async fn to(gateway: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (is_open, open) = watch::channel(true);
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let mut open = open.clone();
+                tokio::spawn(async move {
+                    let Ok(mut far) = TcpStream::connect(gateway).await else { return };
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut near, &mut far) => {}
+                        _ = open.wait_for(|is_open| !is_open) => {}
+                    }
+                });
+            }
+        });
+        Self { address, is_open }
+    }
+
+    fn close(&self) {
+        self.is_open.send_replace(false);
+    }
+
+    fn open(&self) {
+        self.is_open.send_replace(true);
+    }
 }

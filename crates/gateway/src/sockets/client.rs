@@ -359,8 +359,10 @@ impl Socket {
             return;
         }
         let items = args.items();
-        let text = if self.client.shape == Shape::WithOffset && (items.is_empty() || items.ends_with('"')) {
+        let is_ambiguous = items.is_empty() || items.ends_with('"') || items.ends_with("null");
+        let text = if self.client.shape == Shape::WithOffset && is_ambiguous {
             // A client that can be recovered takes a last item that is text for its offset, be it the event's name.
+            // The Rust client drops a null behind the arguments, which must not be one of theirs.
             let separator = if items.is_empty() { "" } else { "," };
             let guarded = Args::from_raw(format!("{items}{separator}null"), args.attachments().to_vec());
             socketio::event(&self.client.namespace, None, event, &guarded)

@@ -2,7 +2,7 @@
 //
 // Invariants
 // * A lost connection is tried again by socket.io-client; a refused one by this class, and only
-//   if the refusal passes by itself.
+//   if the refusal passes by itself. The same holds for a room that was granted before.
 // * Every connection shows the newest token.
 // * What was registered with `on`, and the rooms of `subscribe`, outlive any socket.
 
@@ -28,9 +28,9 @@ export interface Disconnected {
   willRetry: boolean;
 }
 
-/** What `setToken` resolves with: the gateway's word about the new token. */
+/** What `setToken` resolves with: the gateway's word about the new token, and the rooms it costs. */
 export type TokenAnswer =
-  | { status: 'ok' | 'OK'; expiresAt?: number }
+  | { status: 'ok' | 'OK'; expiresAt?: number; roomsLost?: string[] }
   | { status: 'error'; code: string; detail?: string };
 
 /** How long `setToken` waits for the gateway's word. */
@@ -46,7 +46,7 @@ export class EventDataClientInstance<
   onDisconnect?: (disconnected: Disconnected) => void;
   /** Called when a connection does not come about, with the gateway's reason. Retries go on. */
   onConnectError?: (error: EventDataConnectError) => void;
-  /** Called when rooms that were joined once are refused after a new connection. */
+  /** Called when rooms that were joined once are refused for good: after a new connection, or with a new token. */
   onRoomsLost?: (lost: RoomsLost) => void;
 
   #socket: Socket<any, any> | undefined;
@@ -58,6 +58,8 @@ export class EventDataClientInstance<
   readonly #sessionListeners = new Set<() => void>();
   readonly #rooms = new Rooms();
   readonly #backoff = new Backoff();
+  /** For the rooms that are refused for the moment, while the connection stands. */
+  readonly #roomsBackoff = new Backoff();
   /** Who waits for a socket to be made. */
   readonly #waiting = new Set<(socket: Socket<any, any>) => void>();
   /** Who waits for an answer on the socket there is, and must ask another if it is given up. */
@@ -128,7 +130,8 @@ export class EventDataClientInstance<
 
   /**
    * Called when a session begins that was not recovered, as soon as its rooms are joined: whatever
-   * happened before was not delivered, so this is the time to load. Returns what ends it.
+   * happened before was not delivered, so this is the time to load. Called again for rooms that could
+   * only be joined later. Returns what ends it.
    */
   onFreshSession(listener: () => void): () => void {
     this.#sessionListeners.add(listener);
@@ -146,7 +149,7 @@ export class EventDataClientInstance<
     if (!socket || !this.#wanted) return { status: 'ok' };
     if (socket.connected) {
       try {
-        return await socket.timeout(TOKEN_ANSWER_MS).emitWithAck('token:refresh', token);
+        return await this.#refresh(socket, token);
       } catch {
         // Without an answer the connection tells, which is made with the new token.
         if (socket.connected) return noAnswer();
@@ -188,25 +191,34 @@ export class EventDataClientInstance<
 
   #connected(socket: Socket): void {
     this.#backoff.reset();
-    if (!socket.recovered) void this.#begin(socket);
+    this.#roomsBackoff.reset();
+    const isFresh = !socket.recovered;
+    if (isFresh) this.#rooms.sessionBegun();
+    void this.#rejoin(socket, isFresh);
     this.onConnect?.({ socketId: socket.id ?? '', recovered: socket.recovered ?? false });
   }
 
-  /** A session that knows nothing of the one before: it has to be put into its rooms. */
-  async #begin(socket: Socket): Promise<void> {
-    let lost: RoomsLost[];
+  /** Puts the session into the rooms it is not in: all, if it knows nothing of the one before. */
+  async #rejoin(socket: Socket, isFresh: boolean): Promise<void> {
+    const lost: RoomsLost[] = [];
+    let isMissed = isFresh;
+    let isGone = false;
     try {
-      lost = await this.#rooms.rejoin(socket);
-      await this.#rooms.settled();
+      if (await this.#rooms.rejoin(socket, (rooms) => lost.push(rooms))) isMissed = true;
+      if (isFresh) await this.#rooms.settled();
     } catch {
-      // The connection is gone again; the next session begins anew.
-      return;
+      // The connection is gone again; the next one asks for the rest.
+      isGone = true;
     }
     for (const rooms of lost) this.onRoomsLost?.(rooms);
-    if (socket.connected) for (const begun of [...this.#sessionListeners]) begun();
+    if (isGone || !socket.connected) return;
+    if (this.#rooms.areAbsent) this.#roomsBackoff.later(() => void this.#rejoin(socket, false), this.config.options);
+    else this.#roomsBackoff.reset();
+    if (isMissed) for (const begun of [...this.#sessionListeners]) begun();
   }
 
   #disconnected(socket: Socket, reason: string): void {
+    this.#roomsBackoff.cancel();
     const comesBack = reason === 'io server disconnect' && this.#wanted && this.#hasFreshTokens;
     // Sent away with an old token, by all experience: one that is fetched now may do.
     if (comesBack) this.#retry();
@@ -239,10 +251,21 @@ export class EventDataClientInstance<
     if (!this.#hasFreshTokens) return;
     try {
       const token = await newestToken(this.config);
-      if (token && socket.connected) socket.emit('token:refresh', token);
+      if (token && socket.connected) await this.#refresh(socket, token);
     } catch {
       // The token that is there lasts a little longer; at its end there is a new connection.
     }
+  }
+
+  /** Shows a new token on a connection that stands. The gateway takes the socket out of rooms it does not open. */
+  async #refresh(socket: Socket, token: string): Promise<TokenAnswer> {
+    const answer: TokenAnswer = await socket.timeout(TOKEN_ANSWER_MS).emitWithAck('token:refresh', token);
+    const rooms = (answer?.status !== 'error' && answer?.roomsLost) || [];
+    if (rooms.length > 0) {
+      this.#rooms.forget(rooms);
+      this.onRoomsLost?.({ rooms, code: 'room_forbidden', detail: 'the new token does not open them' });
+    }
+    return answer;
   }
 
   #retry(): void {

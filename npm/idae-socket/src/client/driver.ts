@@ -4,6 +4,7 @@ import { EventDataClientInstance } from './client.js';
 import { EventDataConfig } from './config.js';
 import type { AnyEvents, EventName, ListenEvents } from './events.js';
 import { matches } from './pattern.js';
+import { Backoff, passes } from './refusal.js';
 
 /** Anything that takes events: Node's `EventEmitter`, mitt, … */
 export interface Emitter {
@@ -28,6 +29,7 @@ export class SocketDriver<Events extends object = AnyEvents> {
   readonly #rooms: readonly string[];
   readonly #emitter: Emitter | undefined;
   readonly #listeners = new Map<string, Set<Listener>>();
+  readonly #backoff = new Backoff();
   #listening: Promise<this> | undefined;
 
   constructor(port?: number, config: Partial<SocketDriverConfig> = {}) {
@@ -50,6 +52,7 @@ export class SocketDriver<Events extends object = AnyEvents> {
   /** Stops listening. */
   close(): void {
     this.#listening = undefined;
+    this.#backoff.reset();
     this.client.disconnect();
   }
 
@@ -79,13 +82,22 @@ export class SocketDriver<Events extends object = AnyEvents> {
     const { client } = this;
     client.connect();
     client.socket.offAny(this.#pass).onAny(this.#pass);
-    if (this.#rooms.length > 0) {
-      client.subscribe(this.#rooms).catch((error: Error & { code?: string; detail?: string }) =>
-        client.onRoomsLost?.({ rooms: [...this.#rooms], code: error.code ?? 'refused', detail: error.message }),
-      );
-    }
+    if (this.#rooms.length > 0) void this.#join();
     if (!client.connected) await new Promise<void>((connected) => client.socket.once('connect', connected));
     return this;
+  }
+
+  async #join(): Promise<void> {
+    const { client } = this;
+    try {
+      await client.subscribe(this.#rooms);
+      this.#backoff.reset();
+    } catch (error) {
+      const { code, message } = error as Error & { code?: string };
+      // From when they are joined on the client sees to them.
+      if (passes(code)) this.#backoff.later(() => void this.#join(), client.config.options);
+      else client.onRoomsLost?.({ rooms: [...this.#rooms], code: code ?? 'refused', detail: message });
+    }
   }
 }
 

@@ -1,7 +1,13 @@
-// Why a connection did not come about, and whether and when to try again.
+// Why a connection did not come about or a room was not joined, and whether and when to try again.
 
-/** What went wrong is on the gateway's side and passes: the same token may be accepted a moment later. */
-const PASSING = new Set(['introspection_unavailable', 'introspection_timeout', 'jwks_unavailable']);
+/** What went wrong passes: the same token may be accepted, and the same room granted, a moment later. */
+const PASSING = new Set([
+  'introspection_unavailable',
+  'introspection_timeout',
+  'jwks_unavailable',
+  'authorize_unavailable',
+  'too_many_pending',
+]);
 
 /** A connection that did not come about. */
 export class EventDataConnectError extends Error {
@@ -23,7 +29,7 @@ export class EventDataConnectError extends Error {
 }
 
 /** Whether the gateway's refusal passes by itself. */
-export function passes(code: unknown, hasFreshTokens: boolean): boolean {
+export function passes(code: unknown, hasFreshTokens = false): boolean {
   if (typeof code !== 'string') return false;
   return PASSING.has(code) || (code === 'token_expired' && hasFreshTokens);
 }

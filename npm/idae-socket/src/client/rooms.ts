@@ -1,11 +1,17 @@
 // The rooms a client wants to be in, over all its connections.
+//
+// Invariants
+// * A room that was granted once is wanted until it is left, or refused for good.
+// * A wanted room that the session is not in is absent, and is asked for until it is not.
+
+import { passes } from './refusal.js';
 
 /** What the gateway answers to `subscribe` and `unsubscribe`. */
 export type RoomsAnswer =
   | { status: 'ok'; rooms: string[] }
   | { status: 'error'; code: string; detail?: string };
 
-/** Rooms that could not be joined again after a lost connection. */
+/** Rooms that were joined once and are refused now: after a lost connection, or with a new token. */
 export interface RoomsLost {
   rooms: string[];
   code: string;
@@ -33,8 +39,11 @@ interface Asking {
 }
 
 export class Rooms {
-  /** Those the gateway has granted. A new session is in none of them, so they are asked for again. */
+  /** Those the gateway has granted, and has not refused for good since. */
   readonly #granted = new Set<string>();
+
+  /** Those of them that the session is not in. */
+  readonly #absent = new Set<string>();
 
   readonly #joining = new Set<Promise<unknown>>();
 
@@ -43,7 +52,10 @@ export class Rooms {
     this.#joining.add(asked);
     try {
       const answer = await asked;
-      for (const room of rooms) this.#granted.add(room);
+      for (const room of rooms) {
+        this.#granted.add(room);
+        this.#absent.delete(room);
+      }
       return answer.rooms;
     } finally {
       this.#joining.delete(asked);
@@ -57,7 +69,7 @@ export class Rooms {
 
   async leave(socket: Asking, rooms: string[]): Promise<string[]> {
     // First: a connection that is lost now must not bring them back.
-    for (const room of rooms) this.#granted.delete(room);
+    this.forget(rooms);
     return (await this.#ask(socket, 'unsubscribe', rooms)).rooms;
   }
 
@@ -66,21 +78,50 @@ export class Rooms {
     this.#joining.clear();
   }
 
-  /** All of them again, on a new session; returns those that are refused now. */
-  async rejoin(socket: Asking): Promise<RoomsLost[]> {
-    const rooms = [...this.#granted];
-    if (rooms.length === 0) return [];
-    const refusal = await this.#refusal(socket, rooms);
-    if (!refusal) return [];
-    // One forbidden room refuses them all: ask for each, to keep the others.
-    const lost: RoomsLost[] = [];
+  /** They are wanted no more. */
+  forget(rooms: readonly string[]): void {
     for (const room of rooms) {
-      const { code, detail } = (await this.#refusal(socket, [room])) ?? {};
-      if (!code) continue;
       this.#granted.delete(room);
-      lost.push({ rooms: [room], code, ...(detail !== undefined && { detail }) });
+      this.#absent.delete(room);
     }
-    return lost;
+  }
+
+  /** A new session is in none of them. */
+  sessionBegun(): void {
+    for (const room of this.#granted) this.#absent.add(room);
+  }
+
+  get areAbsent(): boolean {
+    return this.#absent.size > 0;
+  }
+
+  /**
+   * Asks for those that are absent, tells of those that are refused for good, and returns whether
+   * some were joined. What is refused for a passing reason stays absent.
+   */
+  async rejoin(socket: Asking, onLost: (lost: RoomsLost) => void): Promise<boolean> {
+    const rooms = [...this.#absent];
+    if (rooms.length === 0) return false;
+    if (!(await this.#refusal(socket, rooms))) return this.#joined(rooms);
+    // One forbidden room refuses them all: ask for each, to keep the others.
+    let areJoined = false;
+    for (const room of rooms) {
+      // Left, or joined by the application, in the meantime.
+      if (!this.#absent.has(room)) continue;
+      const refusal = await this.#refusal(socket, [room]);
+      if (!refusal) areJoined = this.#joined([room]) || areJoined;
+      else if (!passes(refusal.code) && this.#absent.has(room)) {
+        const { code, detail } = refusal;
+        this.forget([room]);
+        onLost({ rooms: [room], code, ...(detail !== undefined && { detail }) });
+      }
+    }
+    return areJoined;
+  }
+
+  #joined(rooms: string[]): boolean {
+    // Those that were left in the meantime are absent no more, and not joined.
+    return rooms.filter((room) => this.#absent.delete(room)).length > 0;
   }
 
   async #refusal(socket: Asking, rooms: string[]): Promise<EventDataRoomsError | undefined> {

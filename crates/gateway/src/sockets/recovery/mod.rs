@@ -61,12 +61,13 @@ impl Wish {
 }
 
 /// Whether a handshake is one of a library that knows recovery: of the stock JavaScript client in a browser
-/// or in Node, Bun or Deno. Others would hand the offset to their user's handlers.
+/// or in Node, Bun or Deno, or of the Rust client. Others would hand the offset to their user's handlers.
 pub(super) fn is_known_for_recovery(headers: &HeaderMap) -> bool {
     let agent = headers.get(USER_AGENT).map(|agent| agent.to_str().unwrap_or("unreadable"));
     match agent {
         Some(agent) => {
-            ["Mozilla/", "node", "Bun/", "Deno/", "undici"].iter().any(|known| agent.starts_with(known))
+            let known = ["Mozilla/", "node", "Bun/", "Deno/", "undici", "idae-socket-client/"];
+            known.iter().any(|known| agent.starts_with(known))
         }
         // Node's WebSocket names neither itself nor an origin, and offers an extension. Python's names an origin,
         // those of Go and Rust offer nothing.

@@ -259,6 +259,8 @@ fn libraries_are_known_by_their_handshake() {
     check(&[(USER_AGENT, "node-XMLHttpRequest")], true);
     check(&[(USER_AGENT, "node")], true);
     check(&[(USER_AGENT, "Bun/1.3.0")], true);
+    check(&[(USER_AGENT, "idae-socket-client/0.1.0")], true);
+    check(&[(USER_AGENT, "idae-socket/0.1.0")], false);
     check(&[(ORIGIN, "http://localhost:4000")], false);
     check(&[(USER_AGENT, "python-requests/2.32.3")], false);
     check(&[(USER_AGENT, "Python/3.11 aiohttp/3.12")], false);
