@@ -124,7 +124,7 @@ fn tokens_need_a_key_that_is_one() {
     invalid(
         jwt(|auth| {
             auth.jwt_secret = Some("a secret of more than 32 bytes, which is enough".into());
-            auth.jwks_url = Some("keys".to_owned());
+            auth.jwks_url = Some("keys".into());
         }),
         expect![[r#"
             tokens are checked with one kind of key: keep one of `auth.jwt_secret`, `auth.jwt_public_key_file` and `auth.jwks_url`
@@ -141,7 +141,7 @@ fn tokens_need_a_key_that_is_one() {
     );
     invalid(
         jwt(|auth| {
-            auth.jwks_url = Some("https://id.example.com/keys".to_owned());
+            auth.jwks_url = Some("https://id.example.com/keys".into());
             auth.algorithms = Some(vec![Algorithm::HS256]);
         }),
         expect![
@@ -171,7 +171,7 @@ fn introspection_needs_somebody_to_ask() {
     invalid(
         |config| {
             config.auth.strategy = Strategy::Introspection;
-            config.auth.introspection_url = Some("https://id.example.com/introspect".to_owned());
+            config.auth.introspection_url = Some("https://id.example.com/introspect".into());
             config.auth.introspection_format = IntrospectionFormat::Rfc7662;
             config.auth.introspection_client_id = Some("gateway".to_owned());
         },
