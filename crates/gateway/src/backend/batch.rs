@@ -24,6 +24,7 @@ const NDJSON: &str = "application/x-ndjson";
 /// Items published before everybody else on the thread gets a turn.
 const ITEMS_PER_TURN: usize = 16;
 
+const BYTES_PER_TURN: usize = 64 * 1024;
 /// Answers that may wait for a publisher that does not read them; then no more lines are read.
 const REPLIES_WAITING_MAX: usize = 16;
 
@@ -69,8 +70,12 @@ impl Backend {
             return Err(Problem::new(Code::TooManyItems, detail));
         }
         let mut replies = Vec::with_capacity(items.len());
-        for (done, item) in items.into_iter().enumerate() {
-            if done % ITEMS_PER_TURN == ITEMS_PER_TURN - 1 {
+        let mut work = 0;
+        for item in items {
+            // Even the smallest is worth its share of a turn.
+            work += item.get().len().max(BYTES_PER_TURN / ITEMS_PER_TURN);
+            if work > BYTES_PER_TURN {
+                work = 0;
                 tokio::task::yield_now().await;
             }
             replies.push(self.item(&batch, item.get()).await);
