@@ -213,7 +213,8 @@ enum Out<'a> {
 
 impl Publication<'_> {
     /// Resolves when the event is queued on every matching socket and the backlog is below its limit.
-    pub(crate) async fn receipt(self) -> Receipt {
+    /// `key` is the name of the publisher's key, for the log.
+    pub(crate) async fn receipt(self, key: Option<&str>) -> Receipt {
         let Self { road, id, out } = self;
         let delivery = match &out {
             Out::Before(sockets) => return Receipt { id, sockets: *sockets },
@@ -224,7 +225,7 @@ impl Publication<'_> {
         // A repeat may be answered from here on.
         drop(out);
         road.hub.drained().await;
-        tracing::debug!(id, sockets, "published");
+        tracing::debug!(id, sockets, key, "published");
         Receipt { id, sockets }
     }
 }

@@ -21,10 +21,10 @@ use crate::auth::Publisher;
 
 const NDJSON: &str = "application/x-ndjson";
 
-/// Items published before everybody else on the thread gets a turn.
+/// Items published before everybody else on the thread gets a turn, and bytes of them.
 const ITEMS_PER_TURN: usize = 16;
-
 const BYTES_PER_TURN: usize = 64 * 1024;
+
 /// Answers that may wait for a publisher that does not read them; then no more lines are read.
 const REPLIES_WAITING_MAX: usize = 16;
 
@@ -53,21 +53,22 @@ impl Backend {
         if access::content_type(&head.headers).eq_ignore_ascii_case(NDJSON) {
             return Ok(self.stream(body, batch));
         }
-        let body = read(body, self.settings.batch_bytes_max).await?;
-        let items: Vec<&RawValue> = serde_json::from_str(json(&body)?).map_err(|_| {
-            Problem::of_fields(vec![FieldError {
+        let refused = |problem: Problem| problem.of(&batch.publisher);
+        let body = read(body, self.settings.batch_bytes_max).await.map_err(refused)?;
+        let items: Vec<&RawValue> = serde_json::from_str(json(&body).map_err(refused)?).map_err(|_| {
+            refused(Problem::of_fields(vec![FieldError {
                 pointer: String::new(),
                 detail: "a batch is a JSON array of events; a single event is posted to its own path"
                     .to_owned(),
                 code: Code::InvalidType,
-            }])
+            }]))
         })?;
         if items.len() > self.settings.batch_items_max {
             let detail = format!(
                 "a batch may have {} events (setting publish.batch_items_max)",
                 self.settings.batch_items_max
             );
-            return Err(Problem::new(Code::TooManyItems, detail));
+            return Err(refused(Problem::new(Code::TooManyItems, detail)));
         }
         let mut replies = Vec::with_capacity(items.len());
         let mut work = 0;
@@ -88,14 +89,16 @@ impl Backend {
             return Err(Problem::new(Code::MethodNotAllowed, "events are published with POST"));
         }
         let publisher = self.publisher(&head.headers, peer)?;
+        let refused = |problem: Problem| problem.of(&publisher);
         if head.headers.contains_key(&IDEMPOTENCY_KEY) {
-            return Err(Problem::new(
+            return Err(refused(Problem::new(
                 Code::IdempotencyKeyInBatch,
                 "give each event of a batch an `id` of its own instead of the header Idempotency-Key",
-            ));
+            )));
         }
-        access::require_json(&head.headers, &["application/json", NDJSON])?;
-        Ok((publisher, self.deliver(head.uri.query())?))
+        access::require_json(&head.headers, &["application/json", NDJSON]).map_err(refused)?;
+        let deliver = self.deliver(head.uri.query()).map_err(refused)?;
+        Ok((publisher, deliver))
     }
 
     /// Publishes one item. A bad one is answered as a problem and does not stop the others.
@@ -114,6 +117,7 @@ impl Backend {
         }
         let trace_id = batch.trace_id.clone();
         tracing::info!(
+            key = batch.publisher.name(),
             code = problem.code(),
             detail = problem.detail(),
             trace_id,
@@ -132,7 +136,7 @@ impl Backend {
             return Err(Problem::event_forbidden(&name));
         }
         let publication = self.publish(&batch.publisher, &name, batch.deliver, submission)?;
-        Ok(publication.receipt().await.to_json())
+        Ok(publication.receipt(batch.publisher.name()).await.to_json())
     }
 
     /// Answers each line as it arrives.

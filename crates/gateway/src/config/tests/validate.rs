@@ -260,7 +260,7 @@ fn publish_keys() {
             the publish key "b" is the same as another one: it is unclear which limits count
             two publish keys are named "b": give each its own name
             the publish key "b" may only have visible ASCII characters, without spaces
-            a publish key has an empty name: logs and metrics need one
+            a publish key has an empty name: logs need one
             the publish key " " is empty: give it a value, or leave it out
             "a b" in the events of the publish key " " matches no event: a name has letters, digits and `: . _ - /`, but not ' '
             "" in the rooms of the publish key " " cannot be used: a pattern must not be empty"#]],

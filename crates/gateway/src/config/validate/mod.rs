@@ -214,7 +214,7 @@ fn who_may_publish(config: &Config, report: &mut Report) {
 fn named_key_faults(key: &PublishKey, report: &mut Report) {
     const KEYS: &[&str] = &["publish.keys"];
     if key.name.trim().is_empty() {
-        report.fault(KEYS, "a publish key has an empty name: logs and metrics need one");
+        report.fault(KEYS, "a publish key has an empty name: logs need one");
     }
     let subject = format!("the publish key {}", quoted(&key.name));
     key_faults(KEYS, &subject, key.key.expose(), report);
