@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
@@ -18,6 +18,7 @@ use super::problem::{Code, FieldError, Problem};
 use super::submission::{Deliver, Submission};
 use super::{Backend, IDEMPOTENCY_KEY, ReplyBody, access, json, json_response, read, turn_away};
 use crate::auth::Publisher;
+use crate::observe::Metrics;
 
 const NDJSON: &str = "application/x-ndjson";
 
@@ -150,7 +151,8 @@ impl Backend {
     }
 
     async fn answer_lines(&self, body: Incoming, batch: &Batch, mut replies: Sender<Bytes>) {
-        let mut lines = Lines { body, buffer: BytesMut::new(), bytes_max: self.settings.body_bytes_max };
+        let (metrics, bytes_max) = (&*self.metrics, self.settings.body_bytes_max);
+        let mut lines = Lines { body, buffer: BytesMut::new(), bytes_max, metrics };
         while let Some(line) = lines.next().await {
             let mut reply = match line {
                 Line::Complete(line) if line.trim_ascii().is_empty() => continue,
@@ -171,10 +173,11 @@ impl Backend {
 }
 
 /// The lines of a body, one after the other as they arrive.
-struct Lines {
-    body: Incoming,
+struct Lines<'a, B> {
+    body: B,
     buffer: BytesMut,
     bytes_max: usize,
+    metrics: &'a Metrics,
 }
 
 enum Line {
@@ -183,7 +186,7 @@ enum Line {
     TooLong,
 }
 
-impl Lines {
+impl<B: Body<Data = Bytes> + Unpin> Lines<'_, B> {
     /// The next line, or `None` at the end of the body.
     async fn next(&mut self) -> Option<Line> {
         let mut is_too_long = false;
@@ -217,8 +220,31 @@ impl Lines {
                 }
                 // The end, a connection that failed, or a publisher that fell silent. What it began
                 // and did not finish is no event.
-                Ok(None | Some(Err(_))) | Err(_) => return None,
+                Ok(None | Some(Err(_))) => return None,
+                Err(_) => {
+                    self.metrics.limit("stream_silence_s");
+                    return None;
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_falls_silent_is_ended_and_counted() {
+        let metrics = Metrics::new();
+        let (mut sender, body) = Channel::<Bytes>::new(1);
+        let mut lines = Lines { body, buffer: BytesMut::new(), bytes_max: 100, metrics: &metrics };
+        sender.send_data(Bytes::from_static(b"{}\n{")).await.unwrap();
+        assert!(matches!(lines.next().await, Some(Line::Complete(line)) if *line == *b"{}\n"));
+        let counted =
+            || metrics.text(&Default::default()).unwrap().contains(r#"limit="stream_silence_s"} 1"#);
+        assert!(!counted());
+        assert!(lines.next().await.is_none());
+        assert!(counted());
     }
 }
