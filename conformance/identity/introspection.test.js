@@ -65,6 +65,18 @@ describe('what is asked', () => {
     assert.ok(!gateway.logs.includes(secret), 'the client secret is in the log');
   });
 
+  test('nothing is asked about a token that is longer than any', async (t) => {
+    const { backend, gateway } = await start(t, {}, { socket: { auth_bytes_max: 1_000_000 } });
+    const long = 'x'.repeat(16_385);
+    const door = await Door.open(t, gateway);
+    assert.equal(await door.code({ token: long }), 'token_malformed');
+    const socket = await enter(t, gateway, 'short');
+    const { status, code, detail } = await ask(socket, 'token:refresh', 'y'.repeat(900_000));
+    assert.deepEqual([status, code, detail], ['error', 'token_malformed', 'the token is longer than 16384 bytes']);
+    assert.equal((await ask(socket, 'token:refresh', long.slice(1))).status, 'ok');
+    assert.deepEqual(backend.requests.map((request) => request.json().token.length), [5, 16_384]);
+  });
+
   test('nothing is asked where there is no token', async (t) => {
     const { backend, gateway } = await start(t);
     const door = await Door.open(t, gateway, { query: '&token=in-the-query' });

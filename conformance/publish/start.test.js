@@ -10,7 +10,7 @@ import { describe, test } from 'node:test';
 import { eventually, next, within } from '../harness/events.js';
 import { freePort, runGateway, startGateway } from '../harness/gateway.js';
 import { RawConnection, request, requestBytes } from '../harness/raw.js';
-import { connected, subscribe } from '../harness/sessions.js';
+import { connected, openSession, subscribe } from '../harness/sessions.js';
 import { assertPublished, assertRefused, command, conformance } from './publishing.js';
 
 /** Runs something else than the gateway; `stdout` grows while it runs. */
@@ -131,6 +131,40 @@ describe('the greeting', () => {
       connection.write(requestBytes({ path: '/livez' }));
       assert.equal((await connection.response()).status, 200, host);
     }
+  });
+});
+
+describe('passwords in addresses', () => {
+  const ADDRESS = 'https://gw:hunter2@127.0.0.1:1/x?key=hunter2';
+  const config = `[auth]
+strategy = "introspection"
+introspection_url = "${ADDRESS}"
+jwks_url = "${ADDRESS}"
+[rooms]
+authorize_url = "${ADDRESS}"
+[[forward]]
+event = "f"
+url = "${ADDRESS}"
+secret = "0123456789abcdef"
+`;
+
+  for (const args of [['check'], ['check', '--json']]) {
+    test(`${args.join(' ')} masks them`, async () => {
+      const { code, stdout, stderr } = await runGateway({ args, config });
+      assert.equal(code, 0, stderr);
+      assert.equal(stdout.match(/https:\/\/gw:\*\*\*@127\.0\.0\.1:1\/x\?\*\*\*/g)?.length, 4, stdout);
+      assert.doesNotMatch(stdout + stderr, /hunter2/);
+    });
+  }
+
+  test('no line of the log has one, even where everything is written', async (t) => {
+    const gateway = await startGateway({ config: `${config}[log]\nlevel = "trace"\n` });
+    t.after(() => gateway.end());
+    const websocket = await openSession(gateway);
+    websocket.sendText('40{"token":"a"}');
+    assert.match(await websocket.nextText(), /introspection_unavailable/);
+    websocket.close();
+    assert.doesNotMatch(gateway.logs, /hunter2/);
   });
 });
 

@@ -8,7 +8,8 @@ import { eventually, sleep } from '../harness/events.js';
 import { startGateway } from '../harness/gateway.js';
 import { metrics, metricsShow } from '../harness/metrics.js';
 import { OPCODE, RawConnection, request, requestBytes, tryUpgrade } from '../harness/raw.js';
-import { Polling, ask, bystander, connected, join, openSession } from '../harness/sessions.js';
+import { Polling, ask, bystander, connected, join, openProbe, openSession } from '../harness/sessions.js';
+import { RawSocket } from './returning.js';
 
 const JSON_TYPE = { 'content-type': 'application/json' };
 const POLL = '/socket.io/?EIO=4&transport=polling';
@@ -276,6 +277,47 @@ describe('what a client sends', () => {
     assert.equal(socket.connected, true);
   });
 
+  test('held_events_max: events before the answer to a CONNECT', async (t) => {
+    const silent = createServer((_, response) => {
+      t.after(() => response.destroy());
+    });
+    await new Promise((listening) => silent.listen(0, '127.0.0.1', listening));
+    t.after(() => {
+      silent.closeAllConnections();
+      silent.close();
+    });
+    const url = `http://127.0.0.1:${silent.address().port}/`;
+    const { gateway } = await start(t, `[auth]\nstrategy = "introspection"\nintrospection_url = "${url}"\n`, { watched: false });
+    const websocket = await openSession(gateway);
+    websocket.sendText('40{"token":"never judged"}');
+    for (let i = 0; i < 64; i += 1) websocket.sendText('42["x"]');
+    await websocket.fence();
+    await counted(gateway, 'held_events_max', 0);
+    websocket.sendText('42["x"]');
+    await websocket.closed();
+    await counted(gateway, 'held_events_max', 1);
+  });
+
+  test('attachments_max', async (t) => {
+    const { gateway } = await start(t, '');
+    const websocket = await openSession(gateway);
+    await join(websocket);
+    websocket.sendText('4511-["x"]');
+    await websocket.closed();
+    await counted(gateway, 'attachments_max', 1);
+  });
+
+  test('upgrade_timeout_ms', async (t) => {
+    const { gateway } = await start(t, '[socket]\nupgrade_timeout_ms = 200\n');
+    const polling = await Polling.open(gateway);
+    const probe = await openProbe(polling);
+    await probe.closed();
+    await counted(gateway, 'upgrade_timeout_ms', 1);
+    // The session goes on.
+    await polling.send('40');
+    assert.match(await polling.packet(), /^40\{/);
+  });
+
   describe('events_per_s_max', () => {
     const RATE = 100;
     const COUNT = 350;
@@ -453,6 +495,62 @@ describe('what a backend sends', () => {
       now.text,
     );
   });
+});
+
+describe('what is remembered', () => {
+  test('idempotency_ids_max', async (t) => {
+    const { gateway } = await start(t, '[publish]\nidempotency_ids_max = 3\n');
+    const publish = (id) => gateway.publish('e', { rooms: 'nobody', payload: 1, id });
+    for (let i = 0; i < 4; i += 1) await publish(`id-${i}`);
+    await counted(gateway, 'idempotency_ids_max', 0);
+    for (let i = 4; i < 6; i += 1) await publish(`id-${i}`);
+    await counted(gateway, 'idempotency_ids_max', 2);
+  });
+
+  test('recovery.bytes_max: events', async (t) => {
+    const { gateway } = await start(t, '[recovery]\nbytes_max = 10000\n');
+    for (let i = 0; i < 10; i += 1) await gateway.publish('e', { rooms: 'nobody', payload: 'x'.repeat(500) });
+    await counted(gateway, 'recovery_bytes_max', 0);
+    for (let i = 0; i < 10; i += 1) await gateway.publish('e', { rooms: 'nobody', payload: 'x'.repeat(5000) });
+    const count = (await metrics(gateway)).limit('recovery_bytes_max');
+    assert.ok(count >= 8 && count <= 10, `${count} counted`);
+  });
+
+  for (const [size, missed] of [
+    [100, 3],
+    [1000, 0],
+  ]) {
+    test(`recovery.replay_bytes_max: ${3 * size} bytes`, async (t) => {
+      const { gateway } = await start(t, '[recovery]\nreplay_bytes_max = 2000\n');
+      const away = await RawSocket.open(gateway);
+      await away.subscribe('r');
+      away.reset();
+      await metricsShow(gateway, (now) => now.recoverable === 1, 'it to be away');
+      for (let i = 0; i < 3; i += 1) await gateway.publish('e', { rooms: 'r', payload: 'x'.repeat(size) });
+      const back = await away.comeBack(gateway);
+      assert.equal(back.missed.length, missed);
+      await counted(gateway, 'replay_bytes_max', missed ? 0 : 1);
+      back.websocket.close();
+    });
+  }
+});
+
+test('queue_bytes_max', async (t) => {
+  const { gateway } = await start(t, '[publish]\nbody_bytes_max = 1000\nqueue_bytes_max = 1000\n', { watched: false });
+  // More than are written to in the publisher's turn.
+  const sockets = await Promise.all(Array.from({ length: 80 }, () => openSession(gateway)));
+  await Promise.all(sockets.map((socket) => join(socket)));
+  t.after(() => sockets.forEach((socket) => socket.close()));
+  const publish = () => gateway.publish('e', { broadcast: true, payload: 'x'.repeat(500) });
+  // Whether the sweep is faster than the look at it is luck.
+  await eventually(
+    async () => {
+      await Promise.all(Array.from({ length: 20 }, publish));
+      return (await metrics(gateway)).limit('queue_bytes_max') > 0;
+    },
+    'a publisher to wait',
+    15_000,
+  );
 });
 
 describe('nothing is counted', () => {

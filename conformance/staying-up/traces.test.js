@@ -21,6 +21,64 @@ async function start(t, level = 'info') {
 const refused = (gateway, traceparent, path = '/db-change', body = { rooms: 'r', payload: 1, wrong: true }) =>
   gateway.post(path, body, traceparent === undefined ? {} : { traceparent });
 
+describe('the key of a publisher', () => {
+  const KEYS = ['billing', 'default'].map((name) => ({ name, key: `the-key-of-${name}-0123456789` }));
+  const config = `[publish]
+key = "${KEYS[1].key}"
+[[publish.keys]]
+name = "billing"
+key = "${KEYS[0].key}"
+events = ["invoice"]
+[log]
+level = "debug"
+`;
+
+  async function withKeys(t) {
+    const gateway = await startGateway({ config });
+    t.after(() => gateway.end());
+    const post = (key, path, body, headers = {}) => gateway.post(path, body, { 'x-api-key': key, ...headers });
+    return { gateway, post };
+  }
+
+  test('stands by its name in the line of what it published and of what it was refused', async (t) => {
+    const { gateway, post } = await withKeys(t);
+    const [billing, other] = KEYS.map(({ key }) => key);
+    await post(billing, '/invoice', { rooms: 'r', payload: 1, id: 'published-1' });
+    await post(other, '/invoice', { rooms: 'r', payload: 1, id: 'published-2' });
+    await post(billing, '/v1/events', [{ event: 'invoice', rooms: 'r', payload: 1, id: 'published-3' }]);
+    const lines = [];
+    for (const id of [1, 2, 3]) lines.push(await logLine(gateway, `published-${id}`));
+    assert.deepEqual(lines.map(({ message, key }) => [message, key]), [
+      ['published', 'billing'],
+      ['published', 'default'],
+      ['published', 'billing'],
+    ]);
+    const refusals = [
+      ['event_forbidden', '/refund', { rooms: 'r', payload: 1 }],
+      ['unknown_field', '/invoice', { rooms: 'r', payload: 1, wrong: 1 }],
+      ['malformed_json', '/invoice', '{'],
+      ['unsupported_media_type', '/invoice', '{}', { 'content-type': 'text/plain' }],
+      ['invalid_type', '/v1/events', '{}'],
+      ['idempotency_key_in_batch', '/v1/events', '[]', { 'idempotency-key': 'x' }],
+      ['no_target', '/v1/events', [{ event: 'invoice', payload: 1 }]],
+    ];
+    for (const [code, ...request] of refusals) {
+      await post(billing, ...request);
+      assert.equal((await logLine(gateway, code)).key, 'billing', code);
+    }
+    for (const { key } of KEYS) assert.ok(!gateway.logs.includes(key), 'a key is in the log');
+  });
+
+  test('stands nowhere where it is not known', async (t) => {
+    const { gateway, post } = await withKeys(t);
+    await post('a-key-that-nobody-has', '/invoice', { rooms: 'r', payload: 1 });
+    assert.ok(!('key' in (await logLine(gateway, 'key_invalid'))));
+    const open = await start(t, 'debug');
+    await open.publish('e', { rooms: 'r', payload: 1, id: 'no-key' });
+    assert.ok(!('key' in (await logLine(open, 'no-key'))));
+  });
+});
+
 describe('a refused publish', () => {
   test('has the trace id in its problem and in its one line of the log', async (t) => {
     const gateway = await start(t);

@@ -10,6 +10,8 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use reqwest::{Client, RequestBuilder, redirect};
 
+use crate::config::Address;
+
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
@@ -48,12 +50,12 @@ impl Outbound {
             .map_err(|error| deepest(&error))
     }
 
-    pub(crate) fn get(&self, url: &str) -> RequestBuilder {
-        self.0.get(url)
+    pub(crate) fn get(&self, address: &Address) -> RequestBuilder {
+        self.0.get(address.expose())
     }
 
-    pub(crate) fn post(&self, url: &str) -> RequestBuilder {
-        self.0.post(url)
+    pub(crate) fn post(&self, address: &Address) -> RequestBuilder {
+        self.0.post(address.expose())
     }
 
     /// Sends a request and reads the whole answer.

@@ -122,7 +122,10 @@ impl Road {
             return Ok(Publication { road: self, id: hub::new_sid(0).to_string(), out });
         };
         let key = format!("{publisher}\0{}\0{name}\0{id}", target.namespace);
-        let before = self.seen.lock().begin(&key, Instant::now());
+        let (before, was_too_much) = self.seen.lock().begin(&key, Instant::now());
+        if was_too_much {
+            self.metrics.limit("idempotency_ids_max");
+        }
         let out = match before {
             Before::New => {
                 let delivery = self.deliver(name, argument, target, volatile);
@@ -173,10 +176,14 @@ impl Road {
             Arc::new(hub::Event::new(target, volatile, position, frame, TAIL_BYTES))
         } else {
             let bytes = frame.len() + target.bytes();
-            self.history.push(bytes, now, |position| {
+            let (event, was_too_much) = self.history.push(bytes, now, |position| {
                 frame.overwrite(2 + OFFSET_BYTES, &self.history.offset(position));
                 Arc::new(hub::Event::new(target, volatile, position, frame, TAIL_BYTES))
-            })
+            });
+            if was_too_much {
+                self.metrics.limit("recovery_bytes_max");
+            }
+            event
         };
         let delivery = self.hub.enqueue(event, now);
         drop(order);
@@ -213,7 +220,8 @@ enum Out<'a> {
 
 impl Publication<'_> {
     /// Resolves when the event is queued on every matching socket and the backlog is below its limit.
-    pub(crate) async fn receipt(self) -> Receipt {
+    /// `key` is the name of the publisher's key, for the log.
+    pub(crate) async fn receipt(self, key: Option<&str>) -> Receipt {
         let Self { road, id, out } = self;
         let delivery = match &out {
             Out::Before(sockets) => return Receipt { id, sockets: *sockets },
@@ -223,8 +231,11 @@ impl Publication<'_> {
         let sockets = delivery.sockets().await;
         // A repeat may be answered from here on.
         drop(out);
-        road.hub.drained().await;
-        tracing::debug!(id, sockets, "published");
+        if road.hub.is_full() {
+            road.metrics.limit("queue_bytes_max");
+            road.hub.drained().await;
+        }
+        tracing::debug!(id, sockets, key, "published");
         Receipt { id, sockets }
     }
 }
@@ -265,22 +276,26 @@ enum Before {
 }
 
 impl Seen {
-    fn begin(&mut self, key: &str, now: Instant) -> Before {
+    /// Returns also whether ids had to be forgotten before their time.
+    fn begin(&mut self, key: &str, now: Instant) -> (Before, bool) {
+        let mut was_too_much = false;
         while let Some((until, oldest)) = self.order.front() {
             if *until > now && self.order.len() <= self.ids_max {
                 break;
             }
+            was_too_much |= *until > now;
             self.ids.remove(oldest);
             self.order.pop_front();
         }
-        match self.ids.get(key) {
+        let before = match self.ids.get(key) {
             Some(State::Done { sockets }) => Before::Done(*sockets),
             Some(State::InFlight) => Before::InFlight,
             None => {
                 self.ids.insert(Arc::from(key), State::InFlight);
                 Before::New
             }
-        }
+        };
+        (before, was_too_much)
     }
 
     fn finish(&mut self, key: &str, sockets: usize, now: Instant) {
@@ -303,11 +318,11 @@ mod tests {
     #[test]
     fn a_repeat_within_the_window_is_answered_as_before() {
         let (mut seen, now) = (seen(10), Instant::now());
-        assert!(matches!(seen.begin("a", now), Before::New));
-        assert!(matches!(seen.begin("a", now), Before::InFlight));
+        assert!(matches!(seen.begin("a", now), (Before::New, false)));
+        assert!(matches!(seen.begin("a", now), (Before::InFlight, false)));
         seen.finish("a", 7, now);
-        assert!(matches!(seen.begin("a", now + Duration::from_secs(299)), Before::Done(7)));
-        assert!(matches!(seen.begin("a", now + Duration::from_secs(300)), Before::New));
+        assert!(matches!(seen.begin("a", now + Duration::from_secs(299)), (Before::Done(7), false)));
+        assert!(matches!(seen.begin("a", now + Duration::from_secs(300)), (Before::New, false)));
     }
 
     #[test]
@@ -317,8 +332,8 @@ mod tests {
             seen.begin(key, now);
             seen.finish(key, 1, now);
         }
-        assert!(matches!(seen.begin("d", now), Before::Done(1)));
-        assert!(matches!(seen.begin("a", now), Before::New));
+        assert!(matches!(seen.begin("d", now), (Before::Done(1), true)));
+        assert!(matches!(seen.begin("a", now), (Before::New, false)));
         assert_eq!(seen.ids.len(), 4, "three remembered and one in flight");
     }
 }

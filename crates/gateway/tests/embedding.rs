@@ -330,6 +330,25 @@ async fn a_broadcast_collects_answers() {
     gateway.stop_now().await;
 }
 
+#[tokio::test]
+async fn a_client_that_owes_too_many_answers_is_counted() {
+    let mut config = Config::default();
+    config.socket.pending_acks_max = 1;
+    let gateway = start(HttpDriver::with_config(config)).await;
+    let silent = SocketDriver::new(gateway.url()).connect().await.unwrap();
+    let asking = |wait| {
+        let everyone = gateway.select().everyone();
+        async move { everyone.emit_with_ack("who", &Args::none(), wait).await.missing }
+    };
+    // The second finds a place taken, the first none of the answers.
+    let both = tokio::join!(asking(Duration::from_secs(2)), asking(Duration::from_secs(2)));
+    assert_eq!(both, (1, 1));
+    let metrics = http(&gateway, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(metrics.contains(r#"limits_reached_total{limit="pending_acks_max"} 1"#), "{metrics}");
+    silent.close().await;
+    gateway.stop_now().await;
+}
+
 /// One request over a connection of its own, and the whole answer.
 async fn http(gateway: &Gateway, request: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

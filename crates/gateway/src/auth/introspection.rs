@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use super::claims::ClaimNames;
 use super::refusal::{Refusal, RefusalCode};
 use super::{Check, Identity, Verdict, unix_now};
-use crate::config::{self, IntrospectionFormat, Secret};
+use crate::config::{self, Address, IntrospectionFormat, Secret};
 use crate::outbound::{Answer, NoAnswer, Outbound};
 use crate::recent::{Answers, Flight};
 
@@ -29,7 +29,7 @@ type Hash = [u8; digest::SHA256_OUTPUT_LEN];
 
 /// The backend's word on tokens.
 pub(super) struct Introspection {
-    url: String,
+    url: Address,
     form: Form,
     time_max: Duration,
     ttl: Duration,
@@ -55,7 +55,7 @@ impl Introspection {
             _ => Form::Json,
         };
         Self {
-            url: auth.introspection_url.clone().unwrap_or_default(),
+            url: auth.introspection_url.clone().unwrap_or_else(|| Address::from("")),
             form,
             time_max: Duration::from_millis(auth.introspection_timeout_ms),
             ttl: Duration::from_secs(auth.cache_ttl_s),

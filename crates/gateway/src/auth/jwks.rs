@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 
 use super::jws::KeySet;
 use super::refusal::{Refusal, RefusalCode};
+use crate::config::Address;
 use crate::outbound::{Answer, Outbound};
 
 /// Fetches that may follow each other at once: the one at the start, and those for a rotation.
@@ -28,7 +29,7 @@ const AGE_MAX: Duration = Duration::from_secs(300);
 
 /// A key set at an address.
 pub(super) struct Jwks {
-    url: String,
+    url: Address,
     outbound: Outbound,
     state: RwLock<State>,
     /// Held by the one who fetches; the others wait for what comes of it.
@@ -53,7 +54,7 @@ pub(super) struct Snapshot {
 }
 
 impl Jwks {
-    pub(super) fn new(url: String, outbound: Outbound) -> Self {
+    pub(super) fn new(url: Address, outbound: Outbound) -> Self {
         Self {
             url,
             outbound,

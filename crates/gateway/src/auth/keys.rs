@@ -1,5 +1,6 @@
 //! The keys by which publishers are known, and what each of them may publish.
 
+use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{self, Digest};
@@ -65,13 +66,19 @@ impl PublishKeys {
     }
 }
 
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Publisher").field(&self.name()).finish()
+    }
+}
+
 impl Publisher {
     /// A program on the gateway's own machine, when no key is set.
     pub(crate) const LOCAL: Self = Self(None);
 
-    /// What logs and the memory of event ids call it.
-    pub(crate) fn name(&self) -> &str {
-        self.0.as_ref().map_or("", |key| &key.name)
+    /// What logs call its key. `None`: it needs none.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.0.as_ref().map(|key| key.name.as_str())
     }
 
     pub(crate) fn may_publish(&self, event: &str) -> bool {

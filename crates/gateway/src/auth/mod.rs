@@ -118,6 +118,10 @@ impl Auth {
             return Check::Done(Ok(self.anonymous()));
         }
         let token = match token {
+            Ok(Some(token)) if token.len() > TOKEN_BYTES_MAX => {
+                let reason = format!("the token is longer than {TOKEN_BYTES_MAX} bytes");
+                return Check::Done(Err(Refusal::new(RefusalCode::TokenMalformed, reason)));
+            }
             Ok(Some(token)) => token,
             Ok(None) => {
                 let reason = "a token is needed: connect with `auth: { token }`";

@@ -8,8 +8,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
 use super::jws::{Key, KeySet, Signer, Token};
-use super::refusal::RefusalCode;
-use crate::config::Algorithm;
+use super::refusal::{Refusal, RefusalCode};
+use super::{Auth, Check, TOKEN_BYTES_MAX};
+use crate::config::{self, Algorithm, Strategy};
+use crate::outbound::Outbound;
 
 const SECRET: &str = "a secret of more than sixty-four bytes, which is what HS512 deserves";
 
@@ -282,5 +284,24 @@ fn every_code_is_explained() {
     for code in RefusalCode::ALL {
         let heading = format!("\n## {}\n", code.as_str());
         assert!(text.contains(&heading), "docs/errors.md does not explain {}", code.as_str());
+    }
+}
+
+#[test]
+fn no_strategy_takes_a_longer_token_than_another() {
+    let mut introspection = config::Auth { strategy: Strategy::Introspection, ..config::Auth::default() };
+    introspection.introspection_url = Some("http://127.0.0.1:9/".into());
+    let jwt =
+        config::Auth { strategy: Strategy::Jwt, jwt_secret: Some(SECRET.into()), ..config::Auth::default() };
+    for settings in [introspection, jwt] {
+        let auth = Auth::new(&settings, Vec::new(), &Outbound::new().unwrap()).unwrap();
+        let refusal = |bytes| match auth.check(Ok(Some("x".repeat(bytes).into()))) {
+            Check::Done(verdict) => Some(verdict.unwrap_err()),
+            Check::Pending(_) => None,
+        };
+        let is_long = |refusal: &Refusal| refusal.reason() == "the token is longer than 16384 bytes";
+        let refused = refusal(TOKEN_BYTES_MAX + 1).unwrap();
+        assert!(refused.code() == RefusalCode::TokenMalformed && is_long(&refused), "{refused:?}");
+        assert!(!refusal(TOKEN_BYTES_MAX).is_some_and(|refused| is_long(&refused)));
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use crate::auth::Identity;
+use crate::config::Address;
 use crate::outbound::{Answer, Outbound};
 use crate::recent::Answers;
 
@@ -19,7 +20,7 @@ const ASKING_MAX: usize = 64;
 
 /// Asks `rooms.authorize_url`.
 pub(crate) struct Authorizer {
-    url: String,
+    url: Address,
     outbound: Outbound,
     time_max: Duration,
     ttl: Duration,
@@ -46,9 +47,9 @@ struct Question<'a> {
 }
 
 impl Authorizer {
-    pub(crate) fn new(url: &str, time_max: Duration, ttl: Duration, outbound: &Outbound) -> Self {
+    pub(crate) fn new(url: &Address, time_max: Duration, ttl: Duration, outbound: &Outbound) -> Self {
         Self {
-            url: url.to_owned(),
+            url: url.clone(),
             outbound: outbound.clone(),
             time_max,
             ttl,

@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
@@ -18,11 +18,13 @@ use super::problem::{Code, FieldError, Problem};
 use super::submission::{Deliver, Submission};
 use super::{Backend, IDEMPOTENCY_KEY, ReplyBody, access, json, json_response, read, turn_away};
 use crate::auth::Publisher;
+use crate::observe::Metrics;
 
 const NDJSON: &str = "application/x-ndjson";
 
-/// Items published before everybody else on the thread gets a turn.
+/// Items published before everybody else on the thread gets a turn, and bytes of them.
 const ITEMS_PER_TURN: usize = 16;
+const BYTES_PER_TURN: usize = 64 * 1024;
 
 /// Answers that may wait for a publisher that does not read them; then no more lines are read.
 const REPLIES_WAITING_MAX: usize = 16;
@@ -52,25 +54,30 @@ impl Backend {
         if access::content_type(&head.headers).eq_ignore_ascii_case(NDJSON) {
             return Ok(self.stream(body, batch));
         }
-        let body = read(body, self.settings.batch_bytes_max).await?;
-        let items: Vec<&RawValue> = serde_json::from_str(json(&body)?).map_err(|_| {
-            Problem::of_fields(vec![FieldError {
+        let refused = |problem: Problem| problem.of(&batch.publisher);
+        let body = read(body, self.settings.batch_bytes_max).await.map_err(refused)?;
+        let items: Vec<&RawValue> = serde_json::from_str(json(&body).map_err(refused)?).map_err(|_| {
+            refused(Problem::of_fields(vec![FieldError {
                 pointer: String::new(),
                 detail: "a batch is a JSON array of events; a single event is posted to its own path"
                     .to_owned(),
                 code: Code::InvalidType,
-            }])
+            }]))
         })?;
         if items.len() > self.settings.batch_items_max {
             let detail = format!(
                 "a batch may have {} events (setting publish.batch_items_max)",
                 self.settings.batch_items_max
             );
-            return Err(Problem::new(Code::TooManyItems, detail));
+            return Err(refused(Problem::new(Code::TooManyItems, detail)));
         }
         let mut replies = Vec::with_capacity(items.len());
-        for (done, item) in items.into_iter().enumerate() {
-            if done % ITEMS_PER_TURN == ITEMS_PER_TURN - 1 {
+        let mut work = 0;
+        for item in items {
+            // Even the smallest is worth its share of a turn.
+            work += item.get().len().max(BYTES_PER_TURN / ITEMS_PER_TURN);
+            if work > BYTES_PER_TURN {
+                work = 0;
                 tokio::task::yield_now().await;
             }
             replies.push(self.item(&batch, item.get()).await);
@@ -83,14 +90,16 @@ impl Backend {
             return Err(Problem::new(Code::MethodNotAllowed, "events are published with POST"));
         }
         let publisher = self.publisher(&head.headers, peer)?;
+        let refused = |problem: Problem| problem.of(&publisher);
         if head.headers.contains_key(&IDEMPOTENCY_KEY) {
-            return Err(Problem::new(
+            return Err(refused(Problem::new(
                 Code::IdempotencyKeyInBatch,
                 "give each event of a batch an `id` of its own instead of the header Idempotency-Key",
-            ));
+            )));
         }
-        access::require_json(&head.headers, &["application/json", NDJSON])?;
-        Ok((publisher, self.deliver(head.uri.query())?))
+        access::require_json(&head.headers, &["application/json", NDJSON]).map_err(refused)?;
+        let deliver = self.deliver(head.uri.query()).map_err(refused)?;
+        Ok((publisher, deliver))
     }
 
     /// Publishes one item. A bad one is answered as a problem and does not stop the others.
@@ -109,6 +118,7 @@ impl Backend {
         }
         let trace_id = batch.trace_id.clone();
         tracing::info!(
+            key = batch.publisher.name(),
             code = problem.code(),
             detail = problem.detail(),
             trace_id,
@@ -127,7 +137,7 @@ impl Backend {
             return Err(Problem::event_forbidden(&name));
         }
         let publication = self.publish(&batch.publisher, &name, batch.deliver, submission)?;
-        Ok(publication.receipt().await.to_json())
+        Ok(publication.receipt(batch.publisher.name()).await.to_json())
     }
 
     /// Answers each line as it arrives.
@@ -141,7 +151,8 @@ impl Backend {
     }
 
     async fn answer_lines(&self, body: Incoming, batch: &Batch, mut replies: Sender<Bytes>) {
-        let mut lines = Lines { body, buffer: BytesMut::new(), bytes_max: self.settings.body_bytes_max };
+        let (metrics, bytes_max) = (&*self.metrics, self.settings.body_bytes_max);
+        let mut lines = Lines { body, buffer: BytesMut::new(), bytes_max, metrics };
         while let Some(line) = lines.next().await {
             let mut reply = match line {
                 Line::Complete(line) if line.trim_ascii().is_empty() => continue,
@@ -162,10 +173,11 @@ impl Backend {
 }
 
 /// The lines of a body, one after the other as they arrive.
-struct Lines {
-    body: Incoming,
+struct Lines<'a, B> {
+    body: B,
     buffer: BytesMut,
     bytes_max: usize,
+    metrics: &'a Metrics,
 }
 
 enum Line {
@@ -174,7 +186,7 @@ enum Line {
     TooLong,
 }
 
-impl Lines {
+impl<B: Body<Data = Bytes> + Unpin> Lines<'_, B> {
     /// The next line, or `None` at the end of the body.
     async fn next(&mut self) -> Option<Line> {
         let mut is_too_long = false;
@@ -208,8 +220,31 @@ impl Lines {
                 }
                 // The end, a connection that failed, or a publisher that fell silent. What it began
                 // and did not finish is no event.
-                Ok(None | Some(Err(_))) | Err(_) => return None,
+                Ok(None | Some(Err(_))) => return None,
+                Err(_) => {
+                    self.metrics.limit("stream_silence_s");
+                    return None;
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_falls_silent_is_ended_and_counted() {
+        let metrics = Metrics::new();
+        let (mut sender, body) = Channel::<Bytes>::new(1);
+        let mut lines = Lines { body, buffer: BytesMut::new(), bytes_max: 100, metrics: &metrics };
+        sender.send_data(Bytes::from_static(b"{}\n{")).await.unwrap();
+        assert!(matches!(lines.next().await, Some(Line::Complete(line)) if *line == *b"{}\n"));
+        let counted =
+            || metrics.text(&Default::default()).unwrap().contains(r#"limit="stream_silence_s"} 1"#);
+        assert!(!counted());
+        assert!(lines.next().await.is_none());
+        assert!(counted());
     }
 }

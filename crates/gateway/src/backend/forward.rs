@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 
 use crate::auth::{Identity, unix_now};
-use crate::config::{self, webhook_key};
+use crate::config::{self, Address, webhook_key};
 use crate::hub;
 use crate::outbound::{Answer, NoAnswer, Outbound};
 use crate::rules::{Pattern, PatternError};
@@ -37,7 +37,7 @@ pub(crate) struct Forwarder {
 
 struct Route {
     event: Pattern,
-    url: String,
+    url: Address,
     key: Option<hmac::Key>,
     time_max: Duration,
 }

@@ -141,7 +141,7 @@ impl Backend {
                 "too_many_items" => self.metrics.limit("batch_items_max"),
                 _ => {}
             }
-            tracing::info!(remote = %peer, code = problem.code(), status = problem.status(), detail = problem.detail(), trace_id, "publish refused");
+            tracing::info!(remote = %peer, key = problem.key(), code = problem.code(), status = problem.status(), detail = problem.detail(), trace_id, "publish refused");
             problem.with_trace(trace_id).into_response()
         })
     }
@@ -170,11 +170,13 @@ impl Backend {
                 Err(problem) => return Err(Box::pin(turn_away(head, body, problem)).await),
             }
         };
-        let body = read(body, self.settings.body_bytes_max).await?;
-        let publication = self.take(&admitted, &body)?;
+        let refused = |problem: Problem| problem.of(&admitted.publisher);
+        let body = read(body, self.settings.body_bytes_max).await.map_err(refused)?;
+        let publication = self.take(&admitted, &body).map_err(refused)?;
         // What is not needed any more must not wait with the publisher.
-        drop((admitted, body));
-        Ok(publication.receipt().await)
+        let Admitted { publisher, name, header_id, .. } = admitted;
+        drop((name, header_id, body));
+        Ok(publication.receipt(publisher.name()).await)
     }
 
     /// Publishes the event of a body.
@@ -194,14 +196,26 @@ impl Backend {
             return Err(Problem::new(Code::MethodNotAllowed, "events are published with POST"));
         }
         let publisher = self.publisher(&head.headers, peer)?;
-        self.settings.events.check(&name).map_err(|refused| Problem::event_not_found(&refused))?;
-        if !publisher.may_publish(&name) {
-            return Err(Problem::event_forbidden(&name));
+        match self.admit_event(head, &name, &publisher) {
+            Ok((deliver, header_id)) => Ok(Admitted { publisher, name, deliver, header_id }),
+            Err(problem) => Err(problem.of(&publisher)),
+        }
+    }
+
+    /// Whether this publisher may publish this event, and how.
+    fn admit_event(
+        &self,
+        head: &Parts,
+        name: &str,
+        publisher: &Publisher,
+    ) -> Result<(Deliver, Option<String>), Problem> {
+        self.settings.events.check(name).map_err(|refused| Problem::event_not_found(&refused))?;
+        if !publisher.may_publish(name) {
+            return Err(Problem::event_forbidden(name));
         }
         access::require_json(&head.headers, &["application/json"])?;
         let deliver = self.deliver(head.uri.query())?;
-        let header_id = idempotency_key(&head.headers)?;
-        Ok(Admitted { publisher, name, deliver, header_id })
+        Ok((deliver, idempotency_key(&head.headers)?))
     }
 
     /// The last steps, the same for single events and batches: what the key allows, and the road.
@@ -222,7 +236,7 @@ impl Backend {
             argument: &argument,
             target,
             volatile,
-            id: id.as_deref().map(|id| EventId { publisher: publisher.name(), id }),
+            id: id.as_deref().map(|id| EventId { publisher: publisher.name().unwrap_or_default(), id }),
         };
         self.road.publish(event).map_err(|InFlight| {
             Problem::new(

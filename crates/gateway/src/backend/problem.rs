@@ -5,6 +5,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use super::{ReplyBody, whole};
+use crate::auth::Publisher;
 use crate::rules::NameRefused;
 
 /// Where each code is explained.
@@ -77,6 +78,8 @@ pub(crate) struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     trace_id: Option<String>,
+    /// Who is refused, once that is known.
+    publisher: Option<Publisher>,
 }
 
 /// What is wrong with one part of the body.
@@ -91,7 +94,7 @@ pub(crate) struct FieldError {
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), trace_id: None }
+        Self { code, detail: detail.into(), errors: Vec::new(), trace_id: None, publisher: None }
     }
 
     /// The first of several errors gives the problem its code.
@@ -100,7 +103,7 @@ impl Problem {
             Some(first) => (first.code, first.detail.clone()),
             None => (Code::InvalidValue, String::new()),
         };
-        Self { code, detail, errors, trace_id: None }
+        Self { code, detail, errors, trace_id: None, publisher: None }
     }
 
     pub(crate) fn event_not_found(refused: &NameRefused) -> Self {
@@ -123,6 +126,16 @@ impl Problem {
     /// Names the trace in which it happened.
     pub(crate) fn with_trace(self, trace_id: Option<String>) -> Self {
         Self { trace_id, ..self }
+    }
+
+    /// Names who is refused, for the log.
+    pub(super) fn of(self, publisher: &Publisher) -> Self {
+        Self { publisher: Some(publisher.clone()), ..self }
+    }
+
+    /// The name of the key of whoever is refused.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.publisher.as_ref()?.name()
     }
 
     pub(crate) const fn code(&self) -> &'static str {

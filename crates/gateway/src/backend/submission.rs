@@ -101,6 +101,7 @@ impl<'a> Submission<'a> {
             return Err(Problem::of_fields(errors.0));
         };
         let mut fields = Known::default();
+        let mut is_checked = false;
         for (name, field) in &pairs {
             let slot = match name.as_ref() {
                 "payload" => &mut fields.payload,
@@ -115,8 +116,9 @@ impl<'a> Submission<'a> {
                 "event" if more_fields.contains(&"event") => &mut fields.event,
                 unknown => {
                     // Keys are read leniently. What only looks like JSON is told so.
-                    if unknown.bytes().any(|byte| byte < b' ') {
+                    if !is_checked && unknown.bytes().any(|byte| byte < b' ') {
                         value(json)?;
+                        is_checked = true;
                     }
                     errors.unknown(unknown, more_fields);
                     continue;
@@ -344,6 +346,10 @@ impl Errors {
     }
 
     fn unknown(&mut self, name: &str, more_fields: &[&str]) {
+        // Before anything is compared: a body can have a hundred thousand of them.
+        if self.0.len() >= ERRORS_MAX {
+            return;
+        }
         let name: String = name.chars().take(NAME_CHARS_SHOWN).collect();
         let known = FIELDS.iter().chain(more_fields);
         let closest = known.min_by_key(|known| strsim::damerau_levenshtein(known, &name));

@@ -4,11 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use toml::de::DeArray;
 
-use super::Secret;
 use super::error::Origin;
 use super::file::File;
 use super::reading::Reading;
 use super::tables::Shape;
+use super::{Address, Secret};
 
 /// Where an event from a client goes.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub struct Forward {
     /// The event names, as a pattern.
     pub event: String,
     /// The backend's address.
-    pub url: String,
+    pub url: Address,
     /// What the request is signed with. Without it there is no signature.
     pub secret: Option<Secret>,
     /// How many milliseconds the answer may take.

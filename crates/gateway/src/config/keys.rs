@@ -11,7 +11,7 @@ use super::{Publish, Secret};
 /// A key that may publish, and what it is limited to.
 #[derive(Debug, Clone)]
 pub struct PublishKey {
-    /// What logs and metrics call it.
+    /// What logs call it.
     pub name: String,
     /// What the publisher shows.
     pub key: Secret,
@@ -45,7 +45,7 @@ const KEY: &str = "publish.keys";
 pub(super) const SHAPE: Shape = Shape {
     key: KEY,
     fields: &[
-        ("name", "What logs and metrics call the key. Required."),
+        ("name", "What logs call the key. Required."),
         ("key", "What the publisher shows. Required, secret."),
         ("events", "The event names it may publish, as patterns. Without it: all."),
         (

@@ -10,6 +10,7 @@
 //!   and the reference in `docs/configuration.md`.
 //! * No error, no explanation and no `Debug` output shows a secret.
 
+mod address;
 mod environment;
 mod error;
 mod file;
@@ -31,6 +32,7 @@ mod web_origin;
 use std::collections::BTreeMap;
 use std::io;
 
+pub use address::Address;
 pub use error::{ConfigError, ConfigErrors, Origin, Warning};
 pub use forward::Forward;
 pub(crate) use forward::webhook_key;

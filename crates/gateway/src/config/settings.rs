@@ -4,7 +4,7 @@
 
 use super::table::section;
 use super::value::{choice, choices};
-use super::{Forward, PublishKey, Secret};
+use super::{Address, Forward, PublishKey, Secret};
 
 section! {
     /// Everything the gateway can be told.
@@ -63,7 +63,7 @@ section! {
     jwt_public_key_file: Option<String> = None;
     /// Where the public keys are fetched from, as a JSON Web Key Set. A key that is new there is accepted
     /// within seconds.
-    jwks_url: Option<String> = None;
+    jwks_url: Option<Address> = None;
     /// The signature algorithms that are accepted. Without it: HS256 for a secret, otherwise all that fit
     /// the key.
     algorithms: Option<Vec<Algorithm>> = None;
@@ -80,7 +80,7 @@ section! {
     /// `realm_access.roles`.
     role_claims: Vec<String> = vec!["roles".to_owned(), "role".to_owned()];
     /// Where a token is sent to be judged.
-    introspection_url: Option<String> = None;
+    introspection_url: Option<Address> = None;
     /// What that request looks like: `json` posts `{"token":…}`, `rfc7662` a form with client credentials.
     introspection_format: IntrospectionFormat = IntrospectionFormat::Json;
     /// The client id for the `rfc7662` format.
@@ -105,7 +105,7 @@ section! {
     join: Vec<String> = Vec::new();
     /// Where the backend is asked about a room that no pattern covers: `POST {user, roles, room, namespace}`,
     /// 2xx is yes, 403 no.
-    authorize_url: Option<String> = None;
+    authorize_url: Option<Address> = None;
     /// For how many seconds that answer is remembered; 0 asks every time.
     authorize_cache_s: u64 = 30, in 0..=86_400;
     /// How many milliseconds it may take before the room is refused.

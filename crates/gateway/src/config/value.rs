@@ -1,6 +1,6 @@
 //! One value on its way from a source into its field: what was given, and what a field accepts.
 
-use super::{Forward, PublishKey, Secret};
+use super::{Address, Forward, PublishKey, Secret};
 
 /// What a source holds for one key.
 #[derive(Clone)]
@@ -65,20 +65,22 @@ pub(super) enum Kind {
     Choice(&'static [&'static str]),
     Choices(&'static [&'static str]),
     Secret,
+    /// Text that may hold a password.
+    Address,
     Tables,
 }
 
 impl Kind {
     /// Whether a value of this kind must stay out of every sentence.
     pub(super) fn holds_secrets(self) -> bool {
-        matches!(self, Self::Secret | Self::Tables)
+        matches!(self, Self::Secret | Self::Address | Self::Tables)
     }
 
     /// Completes "… must be".
     pub(super) fn wanted(self, key: &str, range: Option<(u64, u64)>) -> String {
         match (self, range) {
             (Self::Text, _) => "text in quotes".to_owned(),
-            (Self::Secret, _) => "text in quotes (its value is not shown here)".to_owned(),
+            (Self::Secret | Self::Address, _) => "text in quotes (its value is not shown here)".to_owned(),
             (Self::List, _) => r#"a list of texts, such as ["a", "b"]"#.to_owned(),
             (Self::Number, Some((min, max))) => format!("a whole number from {min} to {max}"),
             (Self::Number, None) => "a whole number".to_owned(),
@@ -135,6 +137,18 @@ impl Value for Secret {
 
     fn show(&self) -> String {
         "***".to_owned()
+    }
+}
+
+impl Value for Address {
+    const KIND: Kind = Kind::Address;
+
+    fn read(given: &Given) -> Option<Self> {
+        String::read(given).map(Self::from)
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
     }
 }
 

@@ -94,7 +94,7 @@ impl<'a> Selection<'a> {
         let payload = serde_json::to_string(payload).map_err(Error::Payload)?;
         let event = Event { name: event, argument: &[&payload], target, volatile, id: None };
         match router.backend.road().publish(event) {
-            Ok(publication) => Ok(publication.receipt().await.sockets),
+            Ok(publication) => Ok(publication.receipt(None).await.sockets),
             // Which needs an id.
             Err(InFlight) => Ok(0),
         }

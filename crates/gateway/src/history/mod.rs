@@ -91,8 +91,8 @@ impl<E: Clone, P: Clone> History<E, P> {
     }
 
     /// Takes an event up at the next position. `make` gets that position and must be quick: everybody else
-    /// who publishes waits for it.
-    pub(crate) fn push(&self, bytes: usize, now: Instant, make: impl FnOnce(u64) -> E) -> E {
+    /// who publishes waits for it. Returns the event, and whether others had to be forgotten for it before their time.
+    pub(crate) fn push(&self, bytes: usize, now: Instant, make: impl FnOnce(u64) -> E) -> (E, bool) {
         self.ring.lock().push(bytes, now, make)
     }
 

@@ -35,14 +35,15 @@ impl<E: Clone> Ring<E> {
         Self { bytes_max, age_max, entries: VecDeque::new(), bytes: 0, last: 0, evicted: None }
     }
 
-    pub(super) fn push(&mut self, bytes: usize, now: Instant, make: impl FnOnce(u64) -> E) -> E {
+    /// Returns the event, and whether others had to go for it before their time.
+    pub(super) fn push(&mut self, bytes: usize, now: Instant, make: impl FnOnce(u64) -> E) -> (E, bool) {
         self.last += 1;
         let event = make(self.last);
         let bytes = bytes + ENTRY_OVERHEAD_BYTES;
         self.entries.push_back(Entry { event: event.clone(), bytes, at: now });
         self.bytes += bytes;
-        self.forget(now);
-        event
+        let was_too_much = self.forget(now);
+        (event, was_too_much)
     }
 
     pub(super) const fn last(&self) -> u64 {
@@ -79,14 +80,16 @@ impl<E: Clone> Ring<E> {
         self.last + 1 - self.entries.len() as u64
     }
 
-    /// Drops what is too old, and what is too much.
-    pub(super) fn forget(&mut self, now: Instant) {
+    /// Drops what is too old, and what is too much. Returns whether anything was too much.
+    pub(super) fn forget(&mut self, now: Instant) -> bool {
+        let mut was_too_much = false;
         while let Some(oldest) = self.entries.front() {
             let is_old = now.saturating_duration_since(oldest.at) > self.age_max;
             let is_too_much = self.bytes > self.bytes_max;
             if !is_old && !is_too_much {
                 break;
             }
+            was_too_much |= !is_old;
             self.evicted = Some((self.first(), oldest.at));
             self.bytes -= oldest.bytes;
             self.entries.pop_front();
@@ -94,5 +97,6 @@ impl<E: Clone> Ring<E> {
         if self.entries.capacity() > 4 * self.entries.len().max(64) {
             self.entries.shrink_to(2 * self.entries.len());
         }
+        was_too_much
     }
 }

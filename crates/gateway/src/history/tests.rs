@@ -12,7 +12,7 @@ fn history(bytes_max: usize) -> History<u64, &'static str> {
 }
 
 fn push(history: &History<u64, &'static str>, now: Instant) -> u64 {
-    history.push(72, now, |position| position)
+    history.push(72, now, |position| position).0
 }
 
 #[test]
@@ -34,6 +34,16 @@ fn offsets_are_read_back_and_those_of_others_are_not() {
     {
         assert_eq!(history.parse_offset(text), None, "{text}");
     }
+}
+
+#[test]
+fn only_what_goes_before_its_time_is_told() {
+    let (history, now) = (history(1000), Instant::now());
+    let push = |now| history.push(72, now, |position| position).1;
+    // 200 bytes each.
+    assert_eq!([push(now), push(now), push(now), push(now), push(now)], [false; 5]);
+    assert!(push(now), "the oldest had to go");
+    assert!(!push(now + 1000 * SECOND), "all were old");
 }
 
 #[test]

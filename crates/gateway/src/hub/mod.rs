@@ -186,6 +186,11 @@ impl Hub {
         }
     }
 
+    /// Whether more waits to be swept than the limit.
+    pub(crate) fn is_full(&self) -> bool {
+        self.backlog.bytes() > self.limits.backlog_bytes_max
+    }
+
     /// Resolves when less waits to be swept than the limit: the answer to a publisher is how it is
     /// told to slow down.
     pub(crate) async fn drained(&self) {

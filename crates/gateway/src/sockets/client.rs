@@ -382,7 +382,12 @@ impl Socket {
         args: &Args<'_>,
         timeout: Duration,
     ) -> Result<Args<'static>, EmitError> {
-        let (id, answered) = self.client.acks.expect(&self.client, self.sockets.settings.pending_acks_max)?;
+        let expected = self.client.acks.expect(&self.client, self.sockets.settings.pending_acks_max);
+        let (id, answered) = expected.inspect_err(|error| {
+            if *error == EmitError::TooManyPending {
+                self.sockets.metrics.limit("pending_acks_max");
+            }
+        })?;
         let text = socketio::event(&self.client.namespace, Some(id), event, args);
         self.client.send(&self.sockets, &text, args);
         match tokio::time::timeout(timeout, answered).await {

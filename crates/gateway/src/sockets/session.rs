@@ -193,6 +193,7 @@ impl Session {
             }
             Ok(None) => Ok(()),
             Err(violation) => {
+                violation.limit().inspect(|limit| sockets.metrics.limit(limit));
                 tracing::debug!(remote = %self.handshake.address(), reason = %violation, "closing a connection");
                 // What the reference server calls a decoder error's reason too.
                 self.close(sockets, CloseReason::ForcedClose);
@@ -385,6 +386,7 @@ impl Session {
                     return false;
                 }
                 Some(Due::ProbeTimeout) => {
+                    sockets.metrics.limit("upgrade_timeout_ms");
                     if let Some(probe) = state.probe.take() {
                         probe.notify_one();
                     }

@@ -50,6 +50,18 @@ pub enum Violation {
     TooManyHeld,
 }
 
+impl Violation {
+    /// The name of the limit that was passed, if it was one.
+    pub const fn limit(self) -> Option<&'static str> {
+        match self {
+            Self::TooManyHeld => Some("held_events_max"),
+            Self::Decode(DecodeError::TooManyAttachments) => Some("attachments_max"),
+            Self::Decode(DecodeError::AttachmentsTooLarge) => Some("payload_bytes_max"),
+            _ => None,
+        }
+    }
+}
+
 /// What the client wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inbound<'a> {

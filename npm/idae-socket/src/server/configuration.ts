@@ -307,7 +307,7 @@ export interface Forward {
 
 /** A key that may publish, and what it is limited to. */
 export interface PublishKey {
-  /** What logs and metrics call the key. Required. */
+  /** What logs call the key. Required. */
   name: string;
   /** What the publisher shows. Required, secret. */
   key: string;

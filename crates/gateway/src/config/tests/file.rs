@@ -212,7 +212,7 @@ fn events_are_forwarded_by_tables() {
         expect![[r#"
             gateway.toml:1: every [[forward]] table needs a `event`
             gateway.toml:2: there is no key `evnt` in [[forward]]; did you mean `event`?
-            gateway.toml:3: `url` of [[forward]] must be text in quotes, not 1
+            gateway.toml:3: `url` of [[forward]] must be text in quotes (its value is not shown here)
             gateway.toml:4: `timeout_ms` of [[forward]] must be a whole number from 1 to 600000, not 0"#]],
     );
     refused(

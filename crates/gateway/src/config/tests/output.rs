@@ -4,7 +4,7 @@ use super::super::reference::EXAMPLE;
 use super::super::table::{self, State};
 use super::super::value::Given;
 use super::super::{Config, PublishKey, Secret, reference};
-use super::{resolve, toml};
+use super::{errors, resolve, toml};
 
 #[test]
 fn no_output_shows_a_secret() {
@@ -14,6 +14,35 @@ fn no_output_shows_a_secret() {
     assert!(shown.contains("***") && !shown.contains("hunter2"), "{shown}");
     assert_eq!(format!("{:?}", Secret::new("hunter2")), "***");
     assert!(!format!("{:?}", PublishKey::unlimited("a", "hunter2")).contains("hunter2"));
+}
+
+#[test]
+fn no_output_shows_the_password_of_an_address() {
+    const ADDRESS: &str = "https://gw:hunter2@auth.example.com/x";
+    let text = format!(
+        "auth.strategy = \"introspection\"\nauth.introspection_url = \"{ADDRESS}\"\nauth.jwks_url = \"{ADDRESS}\"\n\
+         rooms.authorize_url = \"{ADDRESS}\"\n[[forward]]\nevent = \"x\"\nurl = \"{ADDRESS}\"\n"
+    );
+    let resolved = resolve(&toml(&text));
+    assert_eq!(resolved.config.auth.introspection_url.as_ref().unwrap().expose(), ADDRESS);
+    let shown = format!("{resolved:?} {:#?} {:?}", resolved.config, resolved.explain());
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert_eq!(shown.matches("https://gw:***@auth.example.com/x").count(), 3 * 4, "{shown}");
+    // Nor does it stand in what is wrong with it.
+    for wrong in
+        ["[\"https://gw:hunter2@host/\"]", "\"ftp://gw:hunter2@host/\"", "\"https://gw:hunter/2@host/\""]
+    {
+        for key in ["auth.introspection_url", "auth.jwks_url", "rooms.authorize_url"] {
+            let sources = toml(&format!("auth.strategy = \"introspection\"\n{key} = {wrong}\n"));
+            let told = match Config::resolve(&sources) {
+                Ok(resolved) => format!("{resolved:?} {:?}", resolved.explain()),
+                Err(errors) => format!("{errors} {errors:?}"),
+            };
+            assert!(!told.contains("hunter"), "{told}");
+        }
+        let told = errors(&toml(&format!("[[forward]]\nevnt = \"x\"\nurl = {wrong}\n"))).to_string();
+        assert!(!told.contains("hunter"), "{told}");
+    }
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn tokens_need_a_key_that_is_one() {
     invalid(
         jwt(|auth| {
             auth.jwt_secret = Some("a secret of more than 32 bytes, which is enough".into());
-            auth.jwks_url = Some("keys".to_owned());
+            auth.jwks_url = Some("keys".into());
         }),
         expect![[r#"
             tokens are checked with one kind of key: keep one of `auth.jwt_secret`, `auth.jwt_public_key_file` and `auth.jwks_url`
@@ -141,7 +141,7 @@ fn tokens_need_a_key_that_is_one() {
     );
     invalid(
         jwt(|auth| {
-            auth.jwks_url = Some("https://id.example.com/keys".to_owned());
+            auth.jwks_url = Some("https://id.example.com/keys".into());
             auth.algorithms = Some(vec![Algorithm::HS256]);
         }),
         expect![
@@ -171,7 +171,7 @@ fn introspection_needs_somebody_to_ask() {
     invalid(
         |config| {
             config.auth.strategy = Strategy::Introspection;
-            config.auth.introspection_url = Some("https://id.example.com/introspect".to_owned());
+            config.auth.introspection_url = Some("https://id.example.com/introspect".into());
             config.auth.introspection_format = IntrospectionFormat::Rfc7662;
             config.auth.introspection_client_id = Some("gateway".to_owned());
         },
@@ -260,7 +260,7 @@ fn publish_keys() {
             the publish key "b" is the same as another one: it is unclear which limits count
             two publish keys are named "b": give each its own name
             the publish key "b" may only have visible ASCII characters, without spaces
-            a publish key has an empty name: logs and metrics need one
+            a publish key has an empty name: logs need one
             the publish key " " is empty: give it a value, or leave it out
             "a b" in the events of the publish key " " matches no event: a name has letters, digits and `: . _ - /`, but not ' '
             "" in the rooms of the publish key " " cannot be used: a pattern must not be empty"#]],

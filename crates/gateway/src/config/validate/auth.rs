@@ -69,7 +69,7 @@ fn jwt(auth: &Auth, report: &mut Report) {
     }
     if let Some(url) = &auth.jwks_url {
         super::url(&["auth.jwks_url"], "`auth.jwks_url`", url, report);
-        if url.starts_with("http://") && !super::is_loopback_url(url) {
+        if url.expose().starts_with("http://") && !super::is_loopback_url(url.expose()) {
             report.warn(
                 "auth.jwks_url",
                 "`auth.jwks_url` is not https: whoever stands in between can add keys",

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use super::error::{ConfigError, ConfigErrors, Warning};
 use super::table::{self, State};
 use super::value::quoted;
-use super::{Config, PublishKey, Socket, Strategy, web_origin};
+use super::{Address, Config, PublishKey, Socket, Strategy, web_origin};
 use crate::rules::{Pattern, Template};
 
 /// Shorter keys can be guessed by trying.
@@ -108,13 +108,12 @@ fn host(config: &Config, report: &mut Report) {
 }
 
 /// Something the gateway asks over HTTP.
-fn url(keys: &'static [&'static str], subject: &str, url: &str, report: &mut Report) {
-    let uri = url.parse::<http::Uri>().ok();
+fn url(keys: &'static [&'static str], subject: &str, url: &Address, report: &mut Report) {
+    let uri = url.expose().parse::<http::Uri>().ok();
     let is_good = uri.is_some_and(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
     });
     if !is_good {
-        // Not the text: an address may hold a password.
         report.fault(
             keys,
             format!("{subject} must be an http or https address, such as https://backend.example.com/path"),
@@ -215,7 +214,7 @@ fn who_may_publish(config: &Config, report: &mut Report) {
 fn named_key_faults(key: &PublishKey, report: &mut Report) {
     const KEYS: &[&str] = &["publish.keys"];
     if key.name.trim().is_empty() {
-        report.fault(KEYS, "a publish key has an empty name: logs and metrics need one");
+        report.fault(KEYS, "a publish key has an empty name: logs need one");
     }
     let subject = format!("the publish key {}", quoted(&key.name));
     key_faults(KEYS, &subject, key.key.expose(), report);

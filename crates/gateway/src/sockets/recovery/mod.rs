@@ -27,6 +27,7 @@ use super::{Session, Sockets, now};
 use crate::auth::Identity;
 use crate::history::{Chunk, Doubt};
 use crate::hub::{self, Address, Entry, Hub, Outbox, Shape, SocketKey, Stay, Visit};
+use crate::observe::Metrics;
 use crate::publish::{Departed, Memory};
 
 /// Events looked at before everybody else on the thread gets a turn, and so many that the rest may be looked at
@@ -208,7 +209,12 @@ pub(super) async fn bring_back(
         session.expect_flush();
         sockets.hub.come_back(entry, &stay, flush).map(|key| (key, Some(position)))
     } else {
-        let missed = Missed { position, doubt, bytes_max: sockets.settings.replay_bytes_max };
+        let missed = Missed {
+            position,
+            doubt,
+            bytes_max: sockets.settings.replay_bytes_max,
+            metrics: &sockets.metrics,
+        };
         let entered = enter(&sockets.hub, &sockets.history, entry, &stay, missed, connected).await;
         entered.map(|(key, events)| (key, (events > 0).then_some(position)))
     };
@@ -229,12 +235,13 @@ pub(super) async fn bring_back(
 
 /// What a client may have missed, and how much of it may be.
 #[derive(Clone, Copy)]
-struct Missed {
+struct Missed<'a> {
     /// Behind this position.
     position: u64,
     doubt: Doubt,
     /// What the frames may cost.
     bytes_max: usize,
+    metrics: &'a Metrics,
 }
 
 /// Collects the events that were meant for a socket, then queues them and `last`, and enters the socket into the
@@ -245,7 +252,7 @@ async fn enter(
     history: &Memory,
     entry: Entry,
     stay: &Stay,
-    missed: Missed,
+    missed: Missed<'_>,
     last: Frame,
 ) -> Option<(SocketKey, usize)> {
     let sid = entry.sid.to_string();
@@ -281,7 +288,7 @@ async fn enter(
 struct Replay<'a> {
     history: &'a Memory,
     address: &'a Address<'a>,
-    missed: Missed,
+    missed: Missed<'a>,
     frames: Vec<Frame>,
     bytes: usize,
 }
@@ -289,7 +296,7 @@ struct Replay<'a> {
 impl Replay<'_> {
     /// Looks at some more events, up to a position. `None`: some are gone, or there are too many.
     fn collect(&mut self, until: u64) -> Option<()> {
-        let Missed { position, doubt, bytes_max } = self.missed;
+        let Missed { position, doubt, bytes_max, metrics } = self.missed;
         let chunk = self.history.after(position, doubt, EVENTS_PER_TURN)?;
         for frame in meant_for(self.address, &chunk, until) {
             self.bytes += hub::cost(&frame);
@@ -297,7 +304,11 @@ impl Replay<'_> {
         }
         // At least one further: what is gone and is no loss leaves a gap.
         self.missed.position = chunk.position.max(position + 1).min(until);
-        (self.bytes <= bytes_max).then_some(())
+        let is_too_much = self.bytes > bytes_max;
+        if is_too_much {
+            metrics.limit("replay_bytes_max");
+        }
+        (!is_too_much).then_some(())
     }
 }
 

@@ -73,6 +73,7 @@ struct Gateway {
     hub: Arc<Hub>,
     history: Arc<Memory>,
     road: Road,
+    metrics: Arc<Metrics>,
 }
 
 impl Gateway {
@@ -86,8 +87,8 @@ impl Gateway {
             bytes_max: 1 << 20,
         };
         let history = Arc::new(History::new(settings));
-        let road = Road::new(Arc::clone(&hub), Arc::clone(&history), Duration::ZERO, 1, metrics);
-        Self { hub, history, road }
+        let road = Road::new(Arc::clone(&hub), Arc::clone(&history), Duration::ZERO, 1, Arc::clone(&metrics));
+        Self { hub, history, road, metrics }
     }
 }
 
@@ -155,7 +156,7 @@ impl Client {
         let outbox = Outbox::polling();
         let entry = self.entry(&outbox);
         let last = Frame::text("40{}");
-        let missed = Missed { position, doubt: away.doubt, bytes_max: 1 << 20 };
+        let missed = Missed { position, doubt: away.doubt, bytes_max: 1 << 20, metrics: &gateway.metrics };
         let (key, _) = enter(&gateway.hub, &gateway.history, entry, &stay, missed, last).await.unwrap();
         self.connection = Some((key, outbox));
     }
