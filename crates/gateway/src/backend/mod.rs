@@ -31,7 +31,7 @@ use serde_json::value::RawValue;
 use tracing::Instrument as _;
 
 pub(crate) use self::authorize::{Authorization, Authorizer};
-pub(crate) use self::forward::{ClientEvent, Forwarder, Unanswered};
+pub(crate) use self::forward::{ClientEvent, Forwarder, Queue, Unanswered};
 pub(crate) use self::problem::{Code, Problem};
 pub(crate) use self::submission::Secrets;
 use self::submission::{Deliver, Submission};
