@@ -6,6 +6,7 @@
 //! * Connections are dealt out to the threads in turn.
 
 mod http;
+mod stuck;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
