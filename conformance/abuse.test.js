@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { sleep } from './harness/events.js';
 import { better, startGateway } from './harness/gateway.js';
+import { metricsShow } from './harness/metrics.js';
 import { OPCODE, RawConnection, frameBytes, request, requestBytes, upgradeHeaders } from './harness/raw.js';
 import { Polling, ask, bystander, connected, joined, openSession, subscribe } from './harness/sessions.js';
 
@@ -127,6 +128,22 @@ describe('requests that never end are ended', { concurrency: 8 }, () => {
       }
     });
   }
+
+  test('answers that nobody reads', better, async () => {
+    const connection = await RawConnection.open(gateway);
+    connection.socket.pause();
+    // More than the kernel takes on both sides.
+    const path = '/socket.io/socket.io.js.map';
+    const target = requestBytes({ path });
+    connection.write(Buffer.concat(Array.from({ length: 200 }, () => target)));
+    try {
+      await metricsShow(gateway, (now) => now.limit('write_time_max') === 1, 'the connection to be given up', SLOW_LIMIT_MS);
+      connection.socket.resume();
+      await connection.closed();
+    } finally {
+      connection.socket.destroy();
+    }
+  });
 
   test('the body of a POST to a session ends with the session at the latest', better, async () => {
     const session = await Polling.open(gateway);

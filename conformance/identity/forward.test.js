@@ -6,6 +6,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { eventually, sleep, within } from '../harness/events.js';
 import { freePort } from '../harness/gateway.js';
+import { metrics } from '../harness/metrics.js';
 import { ask, openSession } from '../harness/sessions.js';
 import { JWT, enter, open } from './entering.js';
 import { Backend, DROP, HANG, now, token } from './tokens.js';
@@ -30,6 +31,10 @@ function verify({ headers, body }, key) {
   assert.ok(isGood, `no signature fits: ${signatures}`);
   return id;
 }
+
+/** Waits until the backend is asked again, and says `true`. */
+const goesOn = (socket) =>
+  eventually(async () => (await ask(socket, 'chat:say', 'again')) === true, 'the next event to be forwarded', 10_000);
 
 /** A backend that answers with what it got, and a gateway that forwards to it. */
 async function start(t, { rules, auth = JWT, ...more } = {}) {
@@ -305,6 +310,8 @@ describe('what the client is answered', () => {
       assert.equal(elsewhere.requests.length, 0, 'a redirect was followed');
       // A failure is the event's, not the socket's.
       backend.answer = () => ({ body: 'true' });
+      // Of a request that is given up nobody knows when it ends: the next one waits as long again at most.
+      if (answer === HANG) await goesOn(socket);
       assert.equal(await ask(socket, 'chat:say', 2), true);
       socket.disconnect();
     });
@@ -330,7 +337,7 @@ describe('what the client is answered', () => {
   test('each ack goes to the question it answers', async (t) => {
     backend.answer = async ({ json }) => {
       const [n] = json().args;
-      await sleep((n % 5) * 10);
+      await sleep((n % 5) * 5);
       return { body: { n } };
     };
     const socket = await enter(t, gateway, token());
@@ -378,7 +385,58 @@ describe('a backend that does not answer', () => {
     assert.ok(backend.concurrent < EVENTS / 4, `${backend.concurrent} requests at once`);
     for (const socket of sockets) assert.equal(socket.connected, true);
     backend.answer = () => ({ body: 'true' });
-    assert.equal(await ask(sockets[0], 'chat:say', 1), true);
+    await goesOn(sockets[0]);
+  });
+
+  test('nothing is sent that is as good as given up, and one client has one request there at a time', async (t) => {
+    const EVENTS = 40;
+    const { backend, gateway } = await start(t);
+    let [active, most] = [0, 0];
+    backend.answer = async () => {
+      // It does not notice that nobody waits any more.
+      active += 1;
+      most = Math.max(most, active);
+      await sleep(TIMEOUT_MS * 1.6);
+      active -= 1;
+      return { body: 'true' };
+    };
+    const socket = await enter(t, gateway, token());
+    const asking = [];
+    for (let i = 0; i < EVENTS; i += 1) {
+      asking.push(ask(socket, 'chat:say', i));
+      await sleep(TIMEOUT_MS / EVENTS);
+    }
+    const replies = await Promise.all(asking);
+    assert.deepEqual(new Set(replies.map(({ code }) => code)), new Set(['forward_timeout']));
+    // The last came when the first was given up, and most of its time was left when the backend was free.
+    assert.ok(backend.requests.length <= 2, `${backend.requests.length} requests`);
+    await eventually(() => active === 0, 'the backend to be done');
+    backend.answer = () => ({ body: 'true' });
+    await goesOn(socket);
+    assert.equal(most, 1, `${most} requests of one client at once`);
+  });
+
+  test('only so many bytes of a client wait: the others are told at once', async (t) => {
+    const { backend, gateway } = await start(t, { socket: { payload_bytes_max: 1_000_000 } });
+    backend.answer = ({ json }) => ({ body: { length: json().args[0].length } });
+    const socket = await enter(t, gateway, token());
+    // One event may have all of them.
+    assert.deepEqual(await ask(socket, 'chat:say', 'x'.repeat(990_000)), { length: 990_000 });
+    const release = backend.hold();
+    const large = 'x'.repeat(300_000);
+    const asking = Array.from({ length: 3 }, () => ask(socket, 'chat:say', large));
+    for (let i = 0; i < 5; i += 1) {
+      const { status, code, detail } = await ask(socket, 'chat:say', large);
+      assert.deepEqual([status, code], ['error', 'forward_busy'], detail);
+    }
+    const small = ask(socket, 'chat:say', 'small');
+    assert.equal((await metrics(gateway)).limit('forward_bytes'), 5);
+    release();
+    for (const reply of await Promise.all(asking)) assert.deepEqual(reply, { length: large.length });
+    assert.deepEqual(await small, { length: 5 });
+    // What is gone counts no more.
+    assert.deepEqual(await ask(socket, 'chat:say', large), { length: large.length });
+    assert.equal((await metrics(gateway)).limit('forward_bytes'), 5);
   });
 
   test('a client that is gone before the answer harms nobody', async (t) => {

@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { collect, eventually, next, nextValue, within } from '../harness/events.js';
+import { collect, eventually, next, nextValue, sleep, within } from '../harness/events.js';
+import { metrics } from '../harness/metrics.js';
 import { ask, client, connectNow } from '../harness/sessions.js';
 import { Door, JWT, enter, open, refusal, refusals, whoIs } from './entering.js';
 import { Backend, DROP, HANG, now, token } from './tokens.js';
@@ -326,6 +327,33 @@ describe('the backend decides', { concurrency: true }, () => {
     assert.equal(await sockets(gateway, { rooms: 'public:a' }), 1);
     assertRefusedRoom(await answer, 'authorize_unavailable');
     assert.equal(await sockets(gateway, { rooms: 'yes:1' }), 0);
+  });
+
+  test('one client with many rooms keeps nobody from being asked about', async (t) => {
+    const { backend, gateway } = await start(t, { authorize_timeout_ms: 2000 });
+    backend.answer = async () => {
+      await sleep(250);
+      return { status: 204 };
+    };
+    const [greedy, modest] = [await enter(t, gateway, token()), await enter(t, gateway, token({ sub: 'bob' }))];
+    const rooms = Array.from({ length: 1000 }, (_, i) => `yes:${i}`);
+    const many = within(new Promise((resolve) => greedy.emit('subscribe', rooms, resolve)), 'the answer', 10_000);
+    many.catch(() => {});
+    await backend.asked(8);
+    for (let i = 0; i < 4; i += 1) {
+      const started = Date.now();
+      assert.equal((await ask(modest, 'subscribe', `own:${i}`)).status, 'ok');
+      assert.ok(Date.now() - started < 1500, `it waited ${Date.now() - started} ms`);
+    }
+    assert.ok(backend.concurrent <= 9, `${backend.concurrent} questions at once`);
+    // What was not asked in time is refused, all of it together, and counted.
+    assertRefusedRoom(await many, 'authorize_unavailable');
+    assert.equal((await metrics(gateway)).limit('authorize_timeout_ms'), 1);
+    assert.deepEqual((await whoIs(greedy)).rooms, []);
+    // What was answered is remembered, so that the next attempt gets further.
+    const asked = backend.requests.length;
+    assert.equal((await ask(greedy, 'subscribe', rooms.slice(0, 20))).status, 'ok');
+    assert.equal(backend.requests.length, asked);
   });
 
   test('yes and no are remembered, for each user, room and namespace', async (t) => {

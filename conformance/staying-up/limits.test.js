@@ -81,6 +81,27 @@ describe('connections and sessions', () => {
     });
   }
 
+  test('whoever is refused gets to read why, whatever it sends meanwhile', async (t) => {
+    const { gateway } = await start(t, '[socket]\nconnections_per_address_max = 1\n', { watched: false });
+    await hold(t, gateway, 1);
+    for (let i = 0; i < 20; i += 1) {
+      const connection = await RawConnection.open(gateway);
+      // As a client that writes all of its request before it reads.
+      connection.socket.pause();
+      await sleep(5);
+      connection.write(requestBytes({ method: 'POST', path: '/x', headers: { 'content-length': '20000' }, body: '' }));
+      await sleep(5);
+      connection.write('x'.repeat(20_000));
+      await sleep(5);
+      connection.write(' ');
+      await sleep(5);
+      connection.socket.resume();
+      const { status, body } = await connection.response({ method: 'POST' });
+      assert.deepEqual([status, JSON.parse(body).code], [429, 'too_many_connections_per_address']);
+      connection.close();
+    }
+  });
+
   for (const [setting, name] of [
     ['connections_max', 'sessions_max'],
     ['connections_per_address_max', 'sessions_per_address_max'],

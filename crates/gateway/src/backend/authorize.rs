@@ -58,6 +58,11 @@ impl Authorizer {
         }
     }
 
+    /// How long an answer may take.
+    pub(crate) const fn time_max(&self) -> Duration {
+        self.time_max
+    }
+
     /// Whether somebody may join a room. Asked once for all who ask the same at a time.
     pub(crate) async fn authorize(&self, identity: &Identity, room: &str, namespace: &str) -> Authorization {
         let question = Question { user: identity.user(), roles: identity.roles(), room, namespace };

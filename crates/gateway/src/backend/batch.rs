@@ -1,6 +1,7 @@
 //! `POST /v1/events`: many events with one request, as an array or as a stream of lines.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +13,13 @@ use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
 use hyper::body::{Body, Incoming};
 use serde_json::value::RawValue;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::problem::{Code, FieldError, Problem};
 use super::submission::{Deliver, Submission};
 use super::{Backend, IDEMPOTENCY_KEY, ReplyBody, access, json, json_response, read, turn_away};
 use crate::auth::Publisher;
+use crate::body;
 use crate::observe::Metrics;
 
 const NDJSON: &str = "application/x-ndjson";
@@ -31,6 +33,9 @@ const REPLIES_WAITING_MAX: usize = 16;
 
 /// How long a stream may be silent before it is ended.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
+
+/// How long a stopping gateway still waits for a line, to answer it with the reason why it is not published.
+const ARRIVAL_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// What the request says of all its items.
 struct Batch {
@@ -153,9 +158,27 @@ impl Backend {
     async fn answer_lines(&self, body: Incoming, batch: &Batch, mut replies: Sender<Bytes>) {
         let (metrics, bytes_max) = (&*self.metrics, self.settings.body_bytes_max);
         let mut lines = Lines { body, buffer: BytesMut::new(), bytes_max, metrics };
-        while let Some(line) = lines.next().await {
+        let mut stop = pin!(async {
+            self.drained().await;
+            // A line that was sent before may still be on its way.
+            sleep(ARRIVAL_TIME_MAX).await;
+        });
+        let mut is_last = false;
+        while !is_last {
+            let line = tokio::select! {
+                biased;
+                line = lines.next() => line,
+                () = &mut stop => None,
+            };
+            let Some(line) = line else { break };
+            is_last = self.is_draining();
             let mut reply = match line {
-                Line::Complete(line) if line.trim_ascii().is_empty() => continue,
+                Line::Complete(line) if line.trim_ascii().is_empty() => {
+                    // Not asked for anything, it has refused nothing.
+                    is_last = false;
+                    continue;
+                }
+                _ if is_last => self.item_refused(batch, Problem::draining()),
                 Line::Complete(line) => match json(&line) {
                     Ok(line) => self.item(batch, line).await,
                     Err(problem) => self.item_refused(batch, problem),
@@ -168,6 +191,11 @@ impl Backend {
             if replies.send_data(Bytes::from(reply)).await.is_err() {
                 return;
             }
+        }
+        if self.is_draining() {
+            // The end of the answers first: only then does the publisher know that it may end as well.
+            drop(replies);
+            body::discard(lines.body).await;
         }
     }
 }

@@ -3,7 +3,13 @@
 //! A request is signed as Standard Webhooks describes it: the headers `webhook-id`, `webhook-timestamp`, and
 //! `webhook-signature` with the HMAC-SHA256 of id, timestamp and body.
 //! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>
+//!
+//! Invariants
+//! * One client has one event at the backend at a time. One that is given up still counts, until the backend answers
+//!   or has had its time once more.
+//! * What waits is counted in bytes for each client, and there is no other copy of it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -13,7 +19,8 @@ use base64::engine::general_purpose::STANDARD;
 use idae_socket_protocol::socketio::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::auth::{Identity, unix_now};
 use crate::config::{self, Address, webhook_key};
@@ -33,6 +40,26 @@ pub(crate) struct Forwarder {
     outbound: Outbound,
     turns: Semaphore,
     waiting: AtomicUsize,
+    bytes_max: usize,
+}
+
+/// The events of one client: in their order, and not too many bytes of them.
+#[derive(Default)]
+pub(crate) struct Queue {
+    turn: Arc<tokio::sync::Mutex<()>>,
+    bytes: AtomicUsize,
+}
+
+/// An event in its client's queue; out of it again when this is dropped.
+pub(crate) struct Queued {
+    queue: Arc<Queue>,
+    bytes: usize,
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.queue.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 struct Route {
@@ -79,9 +106,15 @@ struct Body<'a> {
 }
 
 impl Forwarder {
+    /// Of one client as many bytes may wait as one event may have.
+    ///
     /// # Errors
     /// A pattern cannot be read.
-    pub(crate) fn new(routes: &[config::Forward], outbound: &Outbound) -> Result<Self, PatternError> {
+    pub(crate) fn new(
+        routes: &[config::Forward],
+        bytes_max: usize,
+        outbound: &Outbound,
+    ) -> Result<Self, PatternError> {
         let route = |route: &config::Forward| {
             let key = route.secret.as_ref().and_then(webhook_key);
             Ok(Route {
@@ -96,7 +129,17 @@ impl Forwarder {
             outbound: outbound.clone(),
             turns: Semaphore::new(SENDING_MAX),
             waiting: AtomicUsize::new(0),
+            bytes_max,
         })
+    }
+
+    /// Puts an event into its client's queue, if there is room for it. Alone it always fits.
+    pub(crate) fn queue(&self, queue: &Arc<Queue>, name: &str, args: &Args<'_>) -> Option<Queued> {
+        let attachments = args.attachments().iter().map(|bytes| bytes.len()).sum::<usize>();
+        let bytes = name.len() + args.items().len() + attachments;
+        let queued = Queued { queue: Arc::clone(queue), bytes };
+        let before = queue.bytes.fetch_add(bytes, Ordering::Relaxed);
+        (before == 0 || before + bytes <= self.bytes_max).then_some(queued)
     }
 
     /// Whether events of this name go to the backend.
@@ -112,39 +155,56 @@ impl Forwarder {
     pub(crate) async fn forward(
         &self,
         event: &ClientEvent<'_>,
-        turn: &tokio::sync::Mutex<()>,
+        queued: Queued,
     ) -> Result<Option<String>, Unanswered> {
         let Some(route) = self.route(event.name) else {
             return Err(Unanswered::new("unknown_event", "no [[forward]] covers the event"));
         };
-        let body = body(event);
-        let sending = async {
-            let _after_those_before = turn.lock().await;
-            // Only now, so that one client takes one place.
-            let Some(_place) = self.place() else { return Ok(None) };
-            let _turn = self.turns.acquire().await;
-            Outbound::ask(self.request(route, body), route.time_max).await.map(Some)
-        };
         // Waiting counts too: the client waits for its answer.
-        let answer = tokio::time::timeout(route.time_max, sending).await;
-        let answer = answer.unwrap_or(Err(NoAnswer::TimedOut(route.time_max)));
-        let busy = || Err(Unanswered::new("forward_busy", "too many events are on their way to the backend"));
-        let acknowledge =
-            |answer: Option<Answer>| answer.map_or_else(busy, |answer| acknowledgement(&answer));
-        answer.map(acknowledge).unwrap_or_else(|error| {
-            let code = match error {
-                NoAnswer::TimedOut(_) => "forward_timeout",
-                NoAnswer::Unreachable(_) => "forward_failed",
-                NoAnswer::TooLarge => "forward_invalid_answer",
-            };
-            tracing::warn!(event = event.name, code, reason = %error, "an event did not get to the backend");
-            // Which machine cannot be reached, and why, is not the client's business.
-            let detail = match error {
-                NoAnswer::Unreachable(_) => "the backend cannot be reached".to_owned(),
-                other => format!("the backend gave no answer: {other}"),
-            };
-            Err(Unanswered::new(code, detail))
-        })
+        let end = Instant::now() + route.time_max;
+        let turns = async {
+            let client_turn = Arc::clone(&queued.queue.turn).lock_owned().await;
+            // Only now, so that one client takes one place.
+            let place = self.place()?;
+            let turn = self.turns.acquire().await;
+            Some((client_turn, place, turn))
+        };
+        // With less time left it would be sent only to be given up, and the backend would work for nobody.
+        let wait_max = route.time_max / 2;
+        let Ok(turns) = timeout(wait_max, turns).await else {
+            let detail = format!("no turn within {} ms: the event was not sent", wait_max.as_millis());
+            tracing::warn!(event = event.name, reason = detail, "an event was not forwarded");
+            return Err(Unanswered::new("forward_timeout", detail));
+        };
+        let Some((client_turn, _place, _turn)) = turns else {
+            return Err(Unanswered::new("forward_busy", "too many events are on their way to the backend"));
+        };
+        self.send(route, event, queued, client_turn, end)
+            .await
+            .map_or_else(|error| Err(unanswered(event.name, &error)), |answer| acknowledgement(&answer))
+    }
+
+    /// Asks the backend. A backend that is late goes on being asked for a while, so that its client does not give it
+    /// the next event on top of the one it has; the turns of others do not wait for that.
+    async fn send(
+        &self,
+        route: &Route,
+        event: &ClientEvent<'_>,
+        queued: Queued,
+        client_turn: OwnedMutexGuard<()>,
+        end: Instant,
+    ) -> Result<Answer, NoAnswer> {
+        let left = end.saturating_duration_since(Instant::now());
+        let request = self.request(route, body(event));
+        let mut asking = Box::pin(Outbound::ask(request, left + route.time_max));
+        if let Ok(answer) = timeout_at(end, &mut asking).await {
+            return answer;
+        }
+        tokio::spawn(async move {
+            let _late = asking.await;
+            drop((client_turn, queued));
+        });
+        Err(NoAnswer::TimedOut(route.time_max))
     }
 
     fn request(&self, route: &Route, body: String) -> reqwest::RequestBuilder {
@@ -197,6 +257,22 @@ fn body(event: &ClientEvent<'_>) -> String {
         namespace: event.namespace,
     };
     serde_json::to_string(&body).unwrap_or_default()
+}
+
+/// What the client is told of an event that the backend did not answer.
+fn unanswered(event: &str, error: &NoAnswer) -> Unanswered {
+    let code = match error {
+        NoAnswer::TimedOut(_) => "forward_timeout",
+        NoAnswer::Unreachable(_) => "forward_failed",
+        NoAnswer::TooLarge => "forward_invalid_answer",
+    };
+    tracing::warn!(event, code, reason = %error, "an event did not get to the backend");
+    // Which machine cannot be reached, and why, is not the client's business.
+    let detail = match error {
+        NoAnswer::Unreachable(_) => "the backend cannot be reached".to_owned(),
+        other => format!("the backend gave no answer: {other}"),
+    };
+    Unanswered::new(code, detail)
 }
 
 /// What an answer is worth as an acknowledgement.

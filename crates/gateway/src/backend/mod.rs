@@ -28,10 +28,11 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
+use tokio::sync::Notify;
 use tracing::Instrument as _;
 
 pub(crate) use self::authorize::{Authorization, Authorizer};
-pub(crate) use self::forward::{ClientEvent, Forwarder, Unanswered};
+pub(crate) use self::forward::{ClientEvent, Forwarder, Queue, Unanswered};
 pub(crate) use self::problem::{Code, Problem};
 pub(crate) use self::submission::Secrets;
 use self::submission::{Deliver, Submission};
@@ -74,16 +75,34 @@ pub(crate) struct Backend {
     road: Arc<Road>,
     metrics: Arc<Metrics>,
     is_draining: AtomicBool,
+    /// It has begun to drain.
+    drains: Notify,
 }
 
 impl Backend {
     pub(crate) fn new(settings: Settings, road: Arc<Road>, metrics: Arc<Metrics>) -> Self {
-        Self { settings, road, metrics, is_draining: AtomicBool::new(false) }
+        Self { settings, road, metrics, is_draining: AtomicBool::new(false), drains: Notify::new() }
     }
 
     /// From now on nothing is published any more, and `/readyz` says so.
     pub(crate) fn drain(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
+        self.drains.notify_waiters();
+    }
+
+    fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when it begins to drain.
+    async fn drained(&self) {
+        let drains = self.drains.notified();
+        tokio::pin!(drains);
+        // Listening before looking, so that it is not missed.
+        drains.as_mut().enable();
+        if !self.is_draining() {
+            drains.await;
+        }
     }
 
     /// A limit was reached on the way here.
@@ -120,7 +139,7 @@ impl Backend {
             _ if is_for_sockets(&request) => Err(self.no_sockets_here()),
             path if is_read && (path == "/" || path.starts_with(console::PREFIX)) => self.page(path),
             "/livez" if is_read => Ok(health(true)),
-            "/readyz" if is_read => Ok(health(!self.is_draining.load(Ordering::Relaxed))),
+            "/readyz" if is_read => Ok(health(!self.is_draining())),
             "/metrics" if is_read => Ok(self.metrics()),
             // Boxed, because every request pays for the size of this future, and most are single events.
             "/v1/events" => Box::pin(self.batch(request, peer, trace_id.clone())).await,
@@ -247,8 +266,8 @@ impl Backend {
     }
 
     fn publisher(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Publisher, Problem> {
-        if self.is_draining.load(Ordering::Relaxed) {
-            return Err(Problem::new(Code::Draining, "the gateway is stopping; publish again in a moment"));
+        if self.is_draining() {
+            return Err(Problem::draining());
         }
         if !self.settings.own_page.publishes(headers) {
             access::refuse_browsers(headers)?;

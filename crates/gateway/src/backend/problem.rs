@@ -116,6 +116,11 @@ impl Problem {
         Self::new(Code::EventForbidden, detail)
     }
 
+    /// The gateway stops.
+    pub(super) fn draining() -> Self {
+        Self::new(Code::Draining, "the gateway is stopping; publish again in a moment")
+    }
+
     pub(crate) fn payload_too_large(bytes_max: usize) -> Self {
         let detail = format!(
             "the body may have {bytes_max} bytes (settings publish.body_bytes_max and publish.batch_bytes_max)"

@@ -313,7 +313,7 @@ impl Parts {
             history,
             auth: Arc::clone(&auth),
             authorizer: authorizer(config, &outbound),
-            forwarder: Forwarder::new(&config.forward, &outbound)?,
+            forwarder: Forwarder::new(&config.forward, socket.payload_bytes_max, &outbound)?,
             metrics,
         };
         let sockets = Sockets::new(settings, parts, endpoints, handlers, &threads.handles);

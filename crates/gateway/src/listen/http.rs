@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::stuck::{Pushing, Stuck};
 use crate::backend::{Backend, ReplyBody};
 use crate::patience::{LOOK_INTERVAL, Patient};
 use crate::places::Permit;
@@ -33,6 +34,9 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Headers of a request.
 const HEADERS_MAX: usize = 100;
+
+/// How long a peer may take no byte of an answer that is there for it.
+const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// How long a stopping gateway still listens on a connection for a request that was sent before it said so.
 const ARRIVAL_TIME_MAX: Duration = Duration::from_millis(500);
@@ -107,7 +111,7 @@ pub(super) async fn serve(
         .max_buf_size(HEAD_BYTES_MAX)
         .max_header_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Pushing::new(stream, WRITE_TIME_MAX)), service);
     let result = {
         let mut stop = pin!(async move {
             // An error means that the gateway is gone, which is a reason to stop as well.
@@ -136,15 +140,18 @@ pub(super) async fn serve(
         (Ok(()), Some(upgrade)) => {
             // Only the stream goes on: the buffers of HTTP would be dead weight on an idle socket.
             let parts = connection.into_parts();
-            upgrade.start(parts.io.into_inner(), parts.read_buf, permit);
+            upgrade.start(parts.io.into_inner().into_inner(), parts.read_buf, permit);
         }
         (Ok(()), None) => {
-            let mut stream = connection.into_parts().io.into_inner();
+            let mut stream = connection.into_parts().io.into_inner().into_inner();
             let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
         }
         (Err(error), _) => {
             if error.is_parse_too_large() {
                 metrics.limit("head_bytes_max");
+            }
+            if Stuck::is_cause_of(&error) {
+                metrics.limit("write_time_max");
             }
             tracing::debug!(remote = %peer, %error, "HTTP connection ended");
         }

@@ -6,6 +6,7 @@
 //! * Connections are dealt out to the threads in turn.
 
 mod http;
+mod stuck;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,9 +15,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
 
 use crate::backend::{Code, Problem};
 use crate::places::{Full, Places};
@@ -31,6 +34,14 @@ const FREE_PORT_TRIES: usize = 16;
 
 /// Pause after the system had no more file descriptors for a connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// Refused connections that are read at the same time. Of more the answer may be lost: a refusal must cost little.
+const REFUSING_MAX: usize = 64;
+
+/// What is read of a request that is refused with its connection, and for how long. Closing a connection with unread
+/// bytes would reset it, and its peer would not get the answer.
+const REFUSED_BYTES_MAX: u64 = 256 * 1024;
+const REFUSED_TIME_MAX: Duration = Duration::from_millis(100);
 
 /// Between two lines about connections that cannot be accepted.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
@@ -111,6 +122,7 @@ pub(crate) async fn accept(
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let turn = AtomicUsize::new(0);
+    let refusing = Arc::new(Semaphore::new(REFUSING_MAX));
     let mut complained: Option<Instant> = None;
     loop {
         let (stream, peer) = match listener.accept().await {
@@ -137,7 +149,12 @@ pub(crate) async fn accept(
                     Full::Gateway => "connections_max",
                     Full::Address => "connections_per_address_max",
                 });
-                tell(full, &stream);
+                let response = refusal(full);
+                match Arc::clone(&refusing).try_acquire_owned() {
+                    Ok(turn) => drop(tokio::spawn(refuse(stream, response, turn))),
+                    // As far as the kernel takes it at once.
+                    Err(_) => drop(stream.try_write(response.as_bytes())),
+                }
                 continue;
             }
         };
@@ -158,20 +175,31 @@ pub(crate) async fn accept(
     }
 }
 
-/// Says why a connection is refused, as far as the kernel takes it at once: a refusal must cost nothing.
-fn tell(full: Full, stream: &TcpStream) {
+/// The answer to whoever connects when there is no place.
+fn refusal(full: Full) -> String {
     let code = match full {
         Full::Gateway => Code::TooManyConnections,
         Full::Address => Code::TooManyConnectionsPerAddress,
     };
     let problem = Problem::new(code, full.to_string());
     let (status, body) = (problem.status(), problem.to_json());
-    let response = format!(
+    format!(
         "HTTP/1.1 {status} \r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
          content-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
-    );
-    let _ = stream.try_write(response.as_bytes());
+    )
+}
+
+/// Says why a connection is refused, and reads what its peer sends meanwhile.
+async fn refuse(mut stream: TcpStream, response: String, _turn: OwnedSemaphorePermit) {
+    let refusing = async {
+        stream.write_all(response.as_bytes()).await?;
+        stream.shutdown().await?;
+        let mut request = stream.take(REFUSED_BYTES_MAX);
+        tokio::io::copy(&mut request, &mut tokio::io::sink()).await
+    };
+    // Whoever takes longer is cut off.
+    let _ = timeout(REFUSED_TIME_MAX, refusing).await;
 }
 
 /// Errors of a connection that was gone before it was accepted.

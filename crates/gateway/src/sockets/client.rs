@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::recovery::Recovered;
 use super::{Session, Sockets, control, now};
 use crate::auth::Identity;
+use crate::backend::Queue;
 use crate::history::Doubt;
 use crate::hub::{Shape, SocketKey, TooManyRooms};
 use crate::publish::Memory;
@@ -57,7 +58,7 @@ pub(super) struct Turns {
     /// Changes of its rooms.
     pub(super) rooms: tokio::sync::Mutex<()>,
     /// Its events.
-    pub(super) forwards: tokio::sync::Mutex<()>,
+    pub(super) forwards: Arc<Queue>,
 }
 
 /// One client in one namespace.

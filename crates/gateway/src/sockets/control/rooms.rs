@@ -2,8 +2,12 @@
 //!
 //! Rules decide at once. What they leave open is asked of the backend, and the client's other requests of this
 //! kind wait meanwhile, so that they take effect in their order.
+//!
+//! Invariants
+//! * One client has at most [`ASKING_MAX`] questions at the backend, so that others get their turns beside it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use idae_socket_protocol::socketio::Args;
 use serde::Deserialize;
@@ -13,9 +17,13 @@ use super::super::Sockets;
 use super::super::client::Client;
 use super::{Answer, Reply};
 use crate::auth::Identity;
-use crate::backend::Authorization;
+use crate::backend::{Authorization, Authorizer};
 use crate::hub::TooManyRooms;
 use crate::rules::Grants;
+
+/// Questions of one client that are asked at the same time. What a client asks for is judged one after the other, so
+/// it is enough to count them here.
+const ASKING_MAX: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
@@ -130,7 +138,8 @@ pub(in crate::sockets) async fn allowed_rooms(
     allowed.map(|(room, _)| room).collect()
 }
 
-/// Whether somebody may join each of some rooms. All questions are asked at once.
+/// Whether somebody may join each of some rooms. A few questions are asked at a time, and none is begun any more when
+/// the first has had its whole time: whoever waits for an answer gets one.
 async fn judge(
     sockets: &Arc<Sockets>,
     identity: &Arc<Identity>,
@@ -149,18 +158,37 @@ async fn judge(
             }
         }
     }
-    for room in open {
-        let (sockets, identity) = (Arc::clone(sockets), Arc::clone(identity));
-        let namespace = namespace.to_owned();
-        asking.spawn(async move {
-            let verdict = ask(&sockets, &identity, &namespace, &room).await;
-            (room, verdict)
-        });
-    }
-    while let Some(verdict) = asking.join_next().await {
+    let begin = Instant::now();
+    let time_max = sockets.authorizer.as_ref().map_or(Duration::MAX, Authorizer::time_max);
+    let mut open = open.into_iter();
+    loop {
+        while asking.len() < ASKING_MAX
+            && begin.elapsed() < time_max
+            && let Some(room) = open.next()
+        {
+            let (sockets, identity) = (Arc::clone(sockets), Arc::clone(identity));
+            let namespace = namespace.to_owned();
+            asking.spawn(async move {
+                let verdict = ask(&sockets, &identity, &namespace, &room).await;
+                (room, verdict)
+            });
+        }
+        let Some(verdict) = asking.join_next().await else { break };
         // A question that panicked is no yes: its room is not among the verdicts, so it is not allowed.
         verdicts.extend(verdict.ok());
     }
+    if open.len() > 0 {
+        sockets.metrics.limit("authorize_timeout_ms");
+        tracing::warn!(
+            rooms = rooms.len(),
+            unasked = open.len(),
+            "the backend of rooms.authorize_url is too slow for so many rooms at once"
+        );
+    }
+    verdicts.extend(open.map(|room| {
+        let unavailable = unavailable(&room);
+        (room, Err(unavailable))
+    }));
     let missing = rooms.len() - verdicts.len();
     verdicts.extend((0..missing).map(|_| (String::new(), Err(("authorize_unavailable", String::new())))));
     verdicts
@@ -183,12 +211,13 @@ async fn ask(
     match authorization {
         Authorization::Granted => Ok(()),
         Authorization::Denied => Err(forbidden(room)),
-        Authorization::Unavailable => {
-            let detail =
-                format!("who may join `{room}` cannot be asked at this moment; try again in a moment");
-            Err(("authorize_unavailable", detail))
-        }
+        Authorization::Unavailable => Err(unavailable(room)),
     }
+}
+
+fn unavailable(room: &str) -> Refused {
+    let detail = format!("who may join `{room}` cannot be asked at this moment; try again in a moment");
+    ("authorize_unavailable", detail)
 }
 
 /// The rules as they are for somebody.
