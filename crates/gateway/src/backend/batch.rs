@@ -33,6 +33,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(120);
 /// What the request says of all its items.
 struct Batch {
     publisher: Publisher,
+    peer: IpAddr,
     deliver: Deliver,
     trace_id: Option<String>,
 }
@@ -46,7 +47,7 @@ impl Backend {
     ) -> Result<Response<ReplyBody>, Problem> {
         let (head, body) = request.into_parts();
         let batch = match self.admit_batch(&head, peer) {
-            Ok((publisher, deliver)) => Batch { publisher, deliver, trace_id },
+            Ok((publisher, deliver)) => Batch { publisher, peer, deliver, trace_id },
             Err(problem) => return Err(turn_away(head, body, problem).await),
         };
         if access::content_type(&head.headers).eq_ignore_ascii_case(NDJSON) {
@@ -80,7 +81,7 @@ impl Backend {
 
     fn admit_batch(&self, head: &Parts, peer: IpAddr) -> Result<(Publisher, Deliver), Problem> {
         if head.method != Method::POST {
-            return Err(Problem::new(Code::MethodNotAllowed, "events are published with POST"));
+            return Err(access::wrong_method(head));
         }
         let publisher = self.publisher(&head.headers, peer)?;
         if head.headers.contains_key(&IDEMPOTENCY_KEY) {
@@ -109,6 +110,7 @@ impl Backend {
         }
         let trace_id = batch.trace_id.clone();
         tracing::info!(
+            remote = %batch.peer,
             code = problem.code(),
             detail = problem.detail(),
             trace_id,
