@@ -158,6 +158,11 @@ describe('limits', () => {
     assert.match(limits, new RegExp(`Max open files +${files} `));
   });
 
+  test('far too few files are warned of at start', async (t) => {
+    const program = shell(t, 'ulimit -n 1024 && exec idae-socket', { IDAE_SOCKET_PORT: '0' });
+    await program.logged(/WARN.*limit of open files is 1024.* 100000 connections.*LimitNOFILE/);
+  });
+
   test('an idle session costs what the page says, or less', async (t) => {
     const gateway = await startGateway();
     t.after(() => gateway.end());
