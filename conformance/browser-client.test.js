@@ -53,6 +53,12 @@ describe('a file of the client', () => {
     assert.equal((await get('socket.io.js?v=1')).status, 200);
   });
 
+  test('is there for HEAD too, without its body', async () => {
+    const response = await fetch(`${gateway.url}/socket.io/socket.io.js`, { method: 'HEAD' });
+    assert.deepEqual([response.status, await response.text()], [200, '']);
+    assert.ok(Number(response.headers.get('content-length')) > 1000);
+  });
+
   test('of an unknown name goes to the engine', async () => {
     for (const name of ['socket.io.css', 'socket.io.js.gz', '../socket.io/x.js', 'LICENSE']) {
       const response = await get(name);

@@ -135,6 +135,6 @@ describe('localhost', () => {
     const { port } = other.address();
     const { code, stderr } = await runGateway({ args: ['--port', String(port)] });
     assert.notEqual(code, 0);
-    assert.match(stderr, /in use by another program/);
+    assert.match(stderr, new RegExp(`\\[::1\\]:${port} is in use by another program`));
   });
 });

@@ -17,13 +17,14 @@ const { yaml } = createRequire(import.meta.url)('playwright-core/lib/utilsBundle
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const read = (path) => readFileSync(join(root, path), 'utf8');
 const binary = resolve(join(root, 'conformance'), process.env.IDAE_SOCKET_BIN ?? '../target/conformance/idae-socket');
-const SECRETS = { IDAE_SOCKET_JWT_SECRET: 'a-secret-of-32-bytes-and-a-bit-more', IDAE_SOCKET_PUBLISH_KEY: 'a-long-random-text-0000' };
+const SECRETS = { IDAE_SOCKET_JWT_SECRET: 'a-secret-of-this-test-and-no-document', IDAE_SOCKET_PUBLISH_KEY: 'a-key-of-this-test-alone' };
 
 /** Insists that the gateway would start with these settings, and that nothing is worth a warning. */
 async function assertStarts(options) {
   const { code, stderr, stdout } = await runGateway({ ...options, args: ['check', ...(options.args ?? [])] });
   assert.equal(code, 0, stderr);
   assert.equal(stderr, '');
+  assert.doesNotMatch(stdout, /^warning:/m);
   return stdout;
 }
 
@@ -259,7 +260,7 @@ describe('deploy/README.md', () => {
   test('the commands that need Docker are those that image.sh runs', () => {
     const script = readFileSync(new URL('image.sh', import.meta.url), 'utf8');
     for (const name of ['docker-build', 'docker-run', 'docker-check', 'compose-up']) {
-      assert.match(doc.snippet(name), /^docker /);
+      assert.match(doc.snippet(name), /^docker /m);
       assert.ok(script.includes(`$(snippet ${name})`), name);
     }
     const { jobs } = yaml.parse(read('.github/workflows/ci.yml'));

@@ -54,7 +54,7 @@ run=$(snippet docker-run)
 eval "${run/run --rm/run --detach --name $name --read-only --cap-drop ALL --security-opt no-new-privileges}"
 publish=(--header 'content-type: application/json' --data '{"rooms":["admin"],"payload":{"id":123}}')
 expect '"code":"unauthorized".* 401$' "$(answer "${publish[@]}" http://127.0.0.1:4000/db-change)"
-expect '"status":"ok".* 200$' "$(answer "${publish[@]}" --header 'authorization: Bearer a-long-random-text-0000' http://127.0.0.1:4000/db-change)"
+expect '"status":"ok".* 200$' "$(answer "${publish[@]}" --header "authorization: Bearer $KEY" http://127.0.0.1:4000/db-change)"
 expect '^0\{"sid":.* 200$' "$(answer 'http://127.0.0.1:4000/socket.io/?EIO=4&transport=polling')"
 
 step "who it is, how it is, and how it ends"

@@ -31,8 +31,10 @@ const shell = (t, command, env = {}) => {
 test('the configuration for production is one that starts', async (t) => {
   const { code, stdout, stderr } = await runGateway({ args: ['check'], config: doc.snippet('production') });
   assert.equal(code, 0, stderr);
-  // Nothing in it is worth a warning, and no secret is shown.
-  assert.equal(stderr, '');
+  // Nothing in it is worth a warning but the key, which stands in a document; and no secret is shown.
+  const [key, ...others] = stdout.split('\n').filter((line) => line.startsWith('warning: '));
+  assert.match(key, /publish key "orders" is one of the documents' examples/);
+  assert.deepEqual(others, []);
   assert.doesNotMatch(stdout, /R3hHn0v1/);
   const check = shell(t, `cat > idae-socket.toml <<'END'\n${doc.snippet('production')}\nEND\n${doc.snippet('check')}`);
   assert.deepEqual(await check.exited, { code: 0, signal: null });
@@ -154,6 +156,11 @@ describe('limits', () => {
     await program.logged(/listens on/);
     const limits = readFileSync(`/proc/${program.pid}/limits`, 'utf8');
     assert.match(limits, new RegExp(`Max open files +${files} `));
+  });
+
+  test('far too few files are warned of at start', async (t) => {
+    const program = shell(t, 'ulimit -n 1024 && exec idae-socket', { IDAE_SOCKET_PORT: '0' });
+    await program.logged(/WARN.*limit of open files is 1024.* 100000 connections.*LimitNOFILE/);
   });
 
   test('an idle session costs what the page says, or less', async (t) => {

@@ -221,7 +221,9 @@ describe('the backend decides', { concurrency: true }, () => {
   test('403 is no, and nothing is joined', async (t) => {
     const { backend, gateway } = await start(t);
     const socket = await enter(t, gateway, token({ roles: ['editor'] }));
-    assertRefusedRoom(await ask(socket, 'subscribe', 'no:1'));
+    const refused = await ask(socket, 'subscribe', 'no:1');
+    assertRefusedRoom(refused);
+    assert.match(refused.detail, /the backend \(rooms\.authorize_url\) refuses/);
     assertRefusedRoom(await ask(socket, 'subscribe', ['yes:1', 'public:a', 'no:2']));
     assert.equal(await ask(socket, 'grantIn', { host: 'no:3' }), 'false');
     assert.equal(await sockets(gateway, { rooms: ['no:1', 'yes:1', 'public:a', 'no:2', 'no:3'] }), 0);

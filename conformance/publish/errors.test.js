@@ -141,6 +141,31 @@ describe('bodies that say something impossible', () => {
   }
 });
 
+describe('what is nearly right is named', () => {
+  const body = '{"rooms":["r"],"payload":1}';
+  const cases = [
+    ['a byte order mark', { body: `\ufeff${body}` }, 'malformed_json', /byte order mark \(BOM\)/],
+    ['a compressed body', { body, headers: { 'Content-Encoding': 'gzip' } }, 'unsupported_media_type', /content-encoding: gzip/],
+    ['a misspelt query parameter', { path: '/e?delivr=payload', body }, 'unknown_field', /`delivr`.*`deliver`/],
+    ['the path of batches, nearly', { path: '/v1/event', body }, 'event_not_found', /\/v1\/events/],
+    ['the console at a path', { method: 'GET', path: '/console' }, 'event_not_found', /the console is at \//],
+  ];
+  for (const [title, { headers, ...asked }, code, detail] of cases) {
+    test(title, async () => {
+      const response = await request(gateway, {
+        method: 'POST',
+        path: '/e',
+        ...asked,
+        headers: { 'Content-Type': 'application/json', ...headers },
+      });
+      const problem = JSON.parse(response.text);
+      assert.equal(problem.code, code);
+      assert.match(problem.detail, detail);
+      await silent();
+    });
+  }
+});
+
 describe('sizes', () => {
   /** A valid body of exactly this many bytes. */
   const sized = (bytes) => {
@@ -340,6 +365,8 @@ describe('methods', () => {
     });
     assert.equal(response.headers['access-control-allow-origin'], undefined);
     assert.equal(response.headers['access-control-allow-headers'], undefined);
+    // The page is at fault and not its method.
+    assert.equal(JSON.parse(response.text).code, 'browser_request');
   });
 });
 

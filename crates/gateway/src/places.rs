@@ -37,6 +37,14 @@ pub(crate) enum Full {
     Address,
 }
 
+/// How many files, connections among them, this process may have open, where the system tells.
+pub(crate) fn open_files_max() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    // `unlimited` is no number, and no reason to warn.
+    line.split_whitespace().next()?.parse().ok()
+}
+
 impl Places {
     pub(crate) fn new(places_max: usize, per_address_max: usize) -> Arc<Self> {
         Arc::new(Self { places_max, per_address_max, open: Mutex::default(), emptied: Notify::new() })

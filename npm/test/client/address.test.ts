@@ -28,6 +28,10 @@ test.each<[Partial<EventDataConfig>, string]>([
   expect(url(given)).toBe(expected);
 });
 
+test('a misspelt option is named', () => {
+  expect(() => new EventDataConfig({ prot: 1 } as object)).toThrow(/no option `prot`.*host, port,/);
+});
+
 test.each<[Partial<EventDataConfig>, RegExp]>([
   [{ host: 'ftp://localhost' }, /scheme `ftp`/],
   [{ host: 'http://localhost/shop' }, /path `\/shop`.*config\.namespace/],

@@ -52,6 +52,26 @@ test.each<[string, Publish, string, object]>([
   expect(request.headers).not.toHaveProperty('sec-fetch-site');
 });
 
+test.each([
+  ['a path', (url: string) => `${url}/gw`, '/gw/a/b'],
+  ['a path with a slash', (url: string) => `${url}/gw/`, '/gw/a/b'],
+  ['no scheme', (url: string) => url.replace('http://', ''), '/a/b'],
+])('an address with %s', async (_, address, path) => {
+  const { url, requests } = await answering({});
+  await new Publisher({ url: address(url) }).toAll('a/b', 1);
+  expect(requests[0]?.request.url).toBe(path);
+});
+
+test.each<[any, RegExp]>([
+  [undefined, /address is missing.*http:\/\/localhost:4000/],
+  [{}, /address is missing/],
+  [{ url: '' }, /address is missing/],
+  [{ url: 'http://' }, /no address/],
+  [{ url: 'ftp://localhost' }, /scheme `ftp`/],
+])('%j is no address', (options, sentence) => {
+  expect(() => new Publisher(options)).toThrow(sentence);
+});
+
 test.each<[string, Answer, object]>([
   ['a problem', {
     status: 422,

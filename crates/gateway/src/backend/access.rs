@@ -2,8 +2,12 @@
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, FORWARDED, HeaderName, ORIGIN, VIA};
+use http::header::{
+    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, FORWARDED, HeaderName,
+    ORIGIN, VIA,
+};
+use http::request::Parts;
+use http::{HeaderMap, Method};
 
 use super::problem::{Code, FieldError, Problem};
 use crate::auth::{KeyRefused, PublishKeys, Publisher};
@@ -80,16 +84,41 @@ pub(super) fn refuse_browsers(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
+/// What is said of a method that does not publish. A web page asks with OPTIONS first (CORS), and is to hear that
+/// it is the page that is at fault.
+pub(super) fn wrong_method(head: &Parts) -> Problem {
+    let is_preflight =
+        head.method == Method::OPTIONS && head.headers.contains_key(&ACCESS_CONTROL_REQUEST_METHOD);
+    match refuse_browsers(&head.headers) {
+        Err(problem) if is_preflight => problem,
+        _ => Problem::new(Code::MethodNotAllowed, "events are published with POST"),
+    }
+}
+
 /// Any other type could be sent by a web page without asking first.
 pub(super) fn require_json(headers: &HeaderMap, wanted: &[&str]) -> Result<(), Problem> {
     let kind = content_type(headers);
     if wanted.iter().any(|wanted| kind.eq_ignore_ascii_case(wanted)) {
-        return Ok(());
+        return require_plain(headers);
     }
     let got = if kind.is_empty() { "none".to_owned() } else { format!("`{kind}`") };
     Err(Problem::new(
         Code::UnsupportedMediaType,
         format!("send the header `content-type: {}` (got {got})", wanted.join("` or `")),
+    ))
+}
+
+/// Bodies are small, and one that unpacks to a thousand times its size is an old trick.
+fn require_plain(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") else {
+        return Ok(());
+    };
+    let encoding = String::from_utf8_lossy(encoding.as_bytes());
+    Err(Problem::new(
+        Code::UnsupportedMediaType,
+        format!(
+            "send the body as it is, without `content-encoding: {encoding}`: compressed bodies are not taken"
+        ),
     ))
 }
 

@@ -40,6 +40,7 @@ const ARRIVAL_TIME_MAX: Duration = Duration::from_millis(500);
 /// What the request says of all its items.
 struct Batch {
     publisher: Publisher,
+    peer: IpAddr,
     deliver: Deliver,
     trace_id: Option<String>,
 }
@@ -53,7 +54,7 @@ impl Backend {
     ) -> Result<Response<ReplyBody>, Problem> {
         let (head, body) = request.into_parts();
         let batch = match self.admit_batch(&head, peer) {
-            Ok((publisher, deliver)) => Batch { publisher, deliver, trace_id },
+            Ok((publisher, deliver)) => Batch { publisher, peer, deliver, trace_id },
             Err(problem) => return Err(turn_away(head, body, problem).await),
         };
         if access::content_type(&head.headers).eq_ignore_ascii_case(NDJSON) {
@@ -92,7 +93,7 @@ impl Backend {
 
     fn admit_batch(&self, head: &Parts, peer: IpAddr) -> Result<(Publisher, Deliver), Problem> {
         if head.method != Method::POST {
-            return Err(Problem::new(Code::MethodNotAllowed, "events are published with POST"));
+            return Err(access::wrong_method(head));
         }
         let publisher = self.publisher(&head.headers, peer)?;
         let refused = |problem: Problem| problem.of(&publisher);
@@ -123,6 +124,7 @@ impl Backend {
         }
         let trace_id = batch.trace_id.clone();
         tracing::info!(
+            remote = %batch.peer,
             key = batch.publisher.name(),
             code = problem.code(),
             detail = problem.detail(),

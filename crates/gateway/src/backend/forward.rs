@@ -5,8 +5,7 @@
 //! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>
 //!
 //! Invariants
-//! * One client has one event at the backend at a time. One that is given up still counts, until the backend answers
-//!   or has had its time once more.
+//! * One client has one event at the backend at a time. One that is given up counts no more.
 //! * What waits is counted in bytes for each client, and there is no other copy of it.
 
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use idae_socket_protocol::socketio::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::auth::{Identity, unix_now};
@@ -46,7 +45,7 @@ pub(crate) struct Forwarder {
 /// The events of one client: in their order, and not too many bytes of them.
 #[derive(Default)]
 pub(crate) struct Queue {
-    turn: Arc<tokio::sync::Mutex<()>>,
+    turn: tokio::sync::Mutex<()>,
     bytes: AtomicUsize,
 }
 
@@ -163,7 +162,7 @@ impl Forwarder {
         // Waiting counts too: the client waits for its answer.
         let end = Instant::now() + route.time_max;
         let turns = async {
-            let client_turn = Arc::clone(&queued.queue.turn).lock_owned().await;
+            let client_turn = queued.queue.turn.lock().await;
             // Only now, so that one client takes one place.
             let place = self.place()?;
             let turn = self.turns.acquire().await;
@@ -176,35 +175,14 @@ impl Forwarder {
             tracing::warn!(event = event.name, reason = detail, "an event was not forwarded");
             return Err(Unanswered::new("forward_timeout", detail));
         };
-        let Some((client_turn, _place, _turn)) = turns else {
+        let Some((_client_turn, _place, _turn)) = turns else {
             return Err(Unanswered::new("forward_busy", "too many events are on their way to the backend"));
         };
-        self.send(route, event, queued, client_turn, end)
-            .await
-            .map_or_else(|error| Err(unanswered(event.name, &error)), |answer| acknowledgement(&answer))
-    }
-
-    /// Asks the backend. A backend that is late goes on being asked for a while, so that its client does not give it
-    /// the next event on top of the one it has; the turns of others do not wait for that.
-    async fn send(
-        &self,
-        route: &Route,
-        event: &ClientEvent<'_>,
-        queued: Queued,
-        client_turn: OwnedMutexGuard<()>,
-        end: Instant,
-    ) -> Result<Answer, NoAnswer> {
-        let left = end.saturating_duration_since(Instant::now());
-        let request = self.request(route, body(event));
-        let mut asking = Box::pin(Outbound::ask(request, left + route.time_max));
-        if let Ok(answer) = timeout_at(end, &mut asking).await {
-            return answer;
+        let asking = Outbound::ask(self.request(route, body(event)), route.time_max);
+        match timeout_at(end, asking).await.unwrap_or(Err(NoAnswer::TimedOut(route.time_max))) {
+            Ok(answer) => acknowledgement(&answer),
+            Err(error) => Err(unanswered(event.name, &error)),
         }
-        tokio::spawn(async move {
-            let _late = asking.await;
-            drop((client_turn, queued));
-        });
-        Err(NoAnswer::TimedOut(route.time_max))
     }
 
     fn request(&self, route: &Route, body: String) -> reqwest::RequestBuilder {

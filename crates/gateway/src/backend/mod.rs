@@ -212,7 +212,7 @@ impl Backend {
         if head.method != Method::POST {
             // A path that is no event does not exist for any method.
             self.settings.events.check_shape(&name).map_err(|refused| Problem::event_not_found(&refused))?;
-            return Err(Problem::new(Code::MethodNotAllowed, "events are published with POST"));
+            return Err(access::wrong_method(head));
         }
         let publisher = self.publisher(&head.headers, peer)?;
         match self.admit_event(head, &name, &publisher) {
@@ -277,8 +277,17 @@ impl Backend {
 
     /// What clients get, from the query or the configuration.
     fn deliver(&self, query: Option<&str>) -> Result<Deliver, Problem> {
-        let asked = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-        match asked.rev().find(|(key, _)| *key == "deliver") {
+        let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+        let (asked, others): (Vec<_>, Vec<_>) = pairs.partition(|(key, _)| *key == "deliver");
+        // Almost right, it would be passed over without a word. Others are for whatever is in between.
+        if let Some((unknown, _)) = others.iter().find(|(key, _)| strsim::damerau_levenshtein(key, "deliver") <= 2) {
+            let unknown: String = unknown.chars().take(submission::NAME_CHARS_SHOWN).collect();
+            return Err(Problem::new(
+                Code::UnknownField,
+                format!("unknown query parameter `{unknown}`; did you mean `deliver`?"),
+            ));
+        }
+        match asked.last() {
             Some((_, "payload")) => Ok(Deliver::Payload),
             Some((_, "envelope")) => Ok(Deliver::Envelope),
             Some((_, other)) => Err(Problem::new(
@@ -344,6 +353,11 @@ fn value(text: &str) -> Result<&str, Problem> {
 fn text(body: &[u8]) -> Result<&str, Problem> {
     let text = simdutf8::compat::from_utf8(body)
         .map_err(|error| Problem::new(Code::MalformedJson, format!("the body is not UTF-8: {error}")))?;
+    if text.starts_with('\u{feff}') {
+        let detail =
+            "the body begins with a byte order mark (BOM), which JSON does not have; send UTF-8 without it";
+        return Err(Problem::new(Code::MalformedJson, detail));
+    }
     if text.trim_ascii().is_empty() {
         return Err(Problem::new(
             Code::EmptyBody,

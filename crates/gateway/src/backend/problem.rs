@@ -44,7 +44,7 @@ codes! {
     MissingPayload = 422 "missing_payload", "The payload is missing";
     MissingEvent = 422 "missing_event", "The event is missing";
     NoTarget = 422 "no_target", "The event has no target";
-    UnknownField = 422 "unknown_field", "The body has an unknown field";
+    UnknownField = 422 "unknown_field", "There is an unknown field";
     DuplicateField = 422 "duplicate_field", "The body has a field twice";
     InvalidType = 422 "invalid_type", "A value has the wrong type";
     InvalidValue = 422 "invalid_value", "A value is not allowed";

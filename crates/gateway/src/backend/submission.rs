@@ -20,7 +20,7 @@ pub(super) const ID_CHARS_MAX: usize = 128;
 const ERRORS_MAX: usize = 20;
 
 /// Characters of a name that was sent which the answer repeats.
-const NAME_CHARS_SHOWN: usize = 64;
+pub(super) const NAME_CHARS_SHOWN: usize = 64;
 
 /// The fields of an event, as they are offered to whoever misspells one.
 pub(super) const FIELDS: [&str; 9] =

@@ -25,7 +25,7 @@ use crate::hub::{self, Hub};
 use crate::listen::{self, Router};
 use crate::observe::Metrics;
 use crate::outbound::Outbound;
-use crate::places::Places;
+use crate::places::{self, Places};
 use crate::publish::Road;
 use crate::rules::{EventNames, Namespaces, Origins, OwnPage, Patterns, Proxies, RoomRules, TemplateError};
 use crate::sockets::{
@@ -178,6 +178,7 @@ impl HttpDriver {
         for warning in config.validate()? {
             tracing::warn!("{warning}");
         }
+        warn_of_few_files(config.socket.connections_max);
         let listeners =
             listen::bind(&config.host, port).await.map_err(|source| listen_error(&config, source))?;
         let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
@@ -210,10 +211,24 @@ impl HttpDriver {
     }
 }
 
+/// Each connection is an open file. A limit that is a tenth of what the connections may need is nobody's decision, but
+/// what the system gives to whoever does not ask.
+fn warn_of_few_files(connections_max: usize) {
+    if let Some(files) = places::open_files_max().filter(|files| *files < connections_max / 10) {
+        tracing::warn!(
+            "the limit of open files is {files}, so there cannot be {connections_max} connections (socket.connections_max): \
+             raise it (`ulimit -n`, LimitNOFILE of systemd, ulimits of Compose), or lower the setting"
+        );
+    }
+}
+
 fn listen_error(config: &Config, source: std::io::Error) -> Error {
     let (host, port) = (config.host.clone(), config.port);
     match source.kind() {
-        std::io::ErrorKind::AddrInUse => Error::PortTaken { host, port },
+        // It holds the address if that is another one than the host's first.
+        std::io::ErrorKind::AddrInUse => {
+            Error::PortTaken { host: source.get_ref().map_or(host, ToString::to_string), port }
+        }
         _ => Error::Listen { host, port, source },
     }
 }

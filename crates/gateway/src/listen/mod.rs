@@ -71,7 +71,11 @@ fn bind_all(addresses: &[IpAddr], port: u16) -> io::Result<Vec<std::net::TcpList
         match listen(SocketAddr::new(*address, port)) {
             Ok(listener) => listeners.push(listener),
             // Somebody else would answer for us to whoever resolves the name to this address.
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+            // The host is not the address that is taken, so the error has to name it.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                let taken = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, taken));
+            }
             // A machine without IPv6, say. One address is bound, and that is what is told.
             Err(error) => tracing::debug!(%address, port, %error, "address not bound"),
         }

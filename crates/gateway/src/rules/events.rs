@@ -28,10 +28,20 @@ pub(crate) enum NameRefused {
     Character(char),
     #[error("`{0}` is a name that Socket.IO keeps for itself; choose another event name")]
     Reserved(String),
-    #[error("`/{0}` is a path of the gateway itself; choose another event name")]
+    #[error("{}", own_path(.0))]
     OwnPath(String),
     #[error("no event `{name}` is exposed (setting `events`){}", closest.as_ref().map_or(String::new(), |closest| format!("; the closest one is `{closest}`")))]
     NotExposed { name: String, closest: Option<String> },
+}
+
+/// Says what somebody probably wanted of a path of the gateway.
+fn own_path(path: &str) -> String {
+    let meant = match path.split('/').next() {
+        Some("v1") => "batches and streams go to /v1/events, single events to /<event>",
+        Some("console") => "the console is at /",
+        _ => "choose another event name",
+    };
+    format!("`/{path}` is a path of the gateway itself; {meant}")
 }
 
 impl EventNames {
@@ -146,6 +156,19 @@ mod tests {
             expect![
                 "an event name consists of letters a-z and A-Z, digits and `: . _ - /`; this one has '%'"
             ],
+        );
+        check(
+            &["*"],
+            "v1/event",
+            expect![
+                "`/v1/event` is a path of the gateway itself; batches and streams go to /v1/events, single events to /<event>"
+            ],
+        );
+        check(&["*"], "console", expect!["`/console` is a path of the gateway itself; the console is at /"]);
+        check(
+            &["*"],
+            "livez",
+            expect!["`/livez` is a path of the gateway itself; choose another event name"],
         );
         check(
             &["*"],

@@ -32,7 +32,7 @@ files! {
     "socket.io.msgpack.min.js.map",
 }
 
-/// The answer to a GET of a file of this name, if there is one.
+/// The answer to a GET (or, without its body, a HEAD) of a file of this name, if there is one.
 pub(super) fn file(name: &str, request: &HeaderMap, takes_gzip: bool) -> Option<Response<Full<Bytes>>> {
     let (_, compressed) = FILES.iter().find(|(known, _)| *known == name)?;
     let mut response = Response::new(Full::default());

@@ -73,6 +73,10 @@ impl Sockets {
         let lacks_upgrade =
             !is_upgrade && request.uri().query().is_some_and(|query| query.contains("transport=websocket"));
         let is_preflight = request.method() == Method::OPTIONS;
+        let refused_origin = match cors {
+            Cors::Refused => request.headers().get(ORIGIN).map(shown),
+            Cors::Allowed(_) => None,
+        };
         let answer = match &cors {
             Cors::Refused => Err(Refused {
                 refusal: Refusal::Forbidden,
@@ -90,7 +94,7 @@ impl Sockets {
                 refusal => {
                     let reason = refused.message.as_deref().map_or_else(|| refusal.to_string(), str::to_owned);
                     let hint = hint(refusal, lacks_upgrade);
-                    tracing::info!(remote = %peer, code = refusal.code(), reason, hint, "an Engine.IO request was refused");
+                    tracing::info!(remote = %peer, code = refusal.code(), reason, origin = refused_origin, hint, "an Engine.IO request was refused");
                 }
             }
             Answer::Reply(if is_upgrade { refused.on_upgrade() } else { refused.on_polling() })
@@ -109,7 +113,7 @@ impl Sockets {
         shard: usize,
     ) -> Result<Answer, Refused> {
         if let Some(name) = http.uri().path().strip_prefix(&endpoint.path)
-            && *http.method() == Method::GET
+            && matches!(*http.method(), Method::GET | Method::HEAD)
             && !is_upgrade
             && let Some(file) =
                 browser::file(name, http.headers(), has_token(http.headers(), ACCEPT_ENCODING, "gzip"))
@@ -274,6 +278,12 @@ fn switch_protocols(
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     Ok(Ok(response))
+}
+
+/// A header's value for a line of the log.
+fn shown(value: &HeaderValue) -> String {
+    const CHARS_MAX: usize = 128;
+    String::from_utf8_lossy(value.as_bytes()).chars().take(CHARS_MAX).collect()
 }
 
 /// What an operator may do about a refusal.

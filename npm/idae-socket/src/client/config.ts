@@ -29,9 +29,13 @@ export class EventDataConfig {
   options: EventDataOptions = {};
 
   constructor(given: Partial<EventDataConfig> = {}) {
+    const unknown = Object.keys(given).find((key) => !KEYS.includes(key));
+    if (unknown !== undefined) throw new TypeError(`there is no option \`${unknown}\`: there are ${KEYS.join(', ')}`);
     Object.assign(this, given);
   }
 }
+
+const KEYS = ['host', 'port', 'namespace', 'authentication', 'options'];
 
 const DEFAULT_PORT = 4000;
 /** A WebSocket's scheme means the same gateway, which is asked over HTTP first. */

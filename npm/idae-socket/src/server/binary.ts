@@ -53,8 +53,9 @@ export function findBinary(given?: string, surroundings: Surroundings = here): s
     `the gateway's program for ${platform}-${arch} is not installed.\n` +
       `  Install it with: npm install ${packageName(platform, arch)}\n` +
       '  (npm leaves it out with --omit=optional, and when node_modules was copied from another platform),\n' +
-      '  or build it with: cargo install idae-socket-cli\n' +
-      `  and have it on the PATH, or name it with the option \`binary\` or ${VARIABLE}.`,
+      '  or build it in a clone of https://github.com/medyll/idae-socket with: cargo install --locked --path crates/cli\n' +
+      '  (once released: cargo install idae-socket-cli),\n' +
+      `  have it on the PATH, or name it with the option \`binary\` or ${VARIABLE}.`,
   );
 }
 

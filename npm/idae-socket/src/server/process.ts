@@ -179,7 +179,9 @@ export class GatewayProcess {
       .split('\n')
       .filter((line) => line && !isLogged(line))
       .join('\n')
-      .replace(/^idae-socket: /, '');
+      .replace(/^idae-socket: /, '')
+      // The flag and the variable of a port that is taken reach the gateway from here in another way.
+      .replace('(--port, IDAE_SOCKET_PORT)', '(`listen(port)`; 0 takes a free one)');
     return new GatewayStartError(words || `the gateway ended with exit code ${exitCode}`, { exitCode, output });
   }
 

@@ -26,7 +26,7 @@ export interface PublishOptions {
 }
 
 export interface PublisherOptions {
-  /** The gateway's address. */
+  /** The gateway's address: `http://localhost:4000`, `https://example.com/gateway`; without a scheme it is `http`. */
   url: string;
   /** The publish key, if the gateway has any. */
   key?: string | undefined;
@@ -69,9 +69,11 @@ const ANSWER_MS = 30_000;
 /** Publishes to a gateway that runs anywhere. */
 export class Publisher<Events extends object = AnyEvents> {
   readonly #options: PublisherOptions;
+  readonly #base: URL;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
+    this.#base = gatewayAddress(options?.url);
   }
 
   /** To everyone in a room or with a role, or in one of several. */
@@ -105,7 +107,8 @@ export class Publisher<Events extends object = AnyEvents> {
 
   async #publish(event: string, what: object, { deliver, ...options }: PublishOptions): Promise<Published> {
     // A slash is part of a name and stays one; anything else that a URL would misread is encoded.
-    const url = new URL(`/${event.split('/').map(encodeURIComponent).join('/')}`, this.#options.url);
+    const url = new URL(this.#base);
+    url.pathname += event.split('/').map(encodeURIComponent).join('/');
     if (deliver) url.searchParams.set('deliver', deliver);
     const { key, timeoutMs = ANSWER_MS } = this.#options;
     let response: Response;
@@ -125,6 +128,24 @@ export class Publisher<Events extends object = AnyEvents> {
     if (!response.ok) throw refused(response, text);
     return JSON.parse(text) as Published;
   }
+}
+
+/** What events are posted under: it ends with a slash. */
+function gatewayAddress(given: unknown): URL {
+  const text = typeof given === 'string' ? given.trim() : '';
+  if (text === '') throw new TypeError("the gateway's address is missing: new Publisher({ url: 'http://localhost:4000' })");
+  let url: URL;
+  try {
+    url = new URL(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`);
+  } catch (cause) {
+    throw new TypeError(`url is \`${text}\`, which is no address: write http://localhost:4000`, { cause });
+  }
+  if (!/^https?:$/.test(url.protocol)) {
+    throw new TypeError(`url has the scheme \`${url.protocol.slice(0, -1)}\`: use http or https, or none`);
+  }
+  const base = new URL(url.origin);
+  base.pathname = url.pathname.endsWith('/') ? url.pathname : `${url.pathname}/`;
+  return base;
 }
 
 function withoutUndefined(fields: object): object {

@@ -339,3 +339,56 @@ fn one_event_never_fills_a_queue() {
             `publish.batch_bytes_max` (2999) must be at least `publish.body_bytes_max` (3000)"#]],
     );
 }
+
+#[test]
+fn secrets_of_the_documents_are_for_trying_out() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let mut secrets = 0;
+    for name in ["README.md", "docs/guide.md", "docs/configuration.md", "docs/operations.md"] {
+        let document = std::fs::read_to_string(format!("{root}/{name}")).unwrap();
+        for (setting, rest) in document.lines().filter_map(|line| line.trim().split_once(" = \"")) {
+            if !matches!(setting, "key" | "KEY" | "jwt_secret" | "secret") {
+                continue;
+            }
+            secrets += 1;
+            let secret = rest.split('"').next().unwrap_or_default();
+            let mut config = Config::default();
+            config.publish.key = Some(secret.into());
+            let warnings = config.validate().unwrap();
+            assert!(
+                warnings.iter().any(|warning| warning.to_string().contains("everybody knows")),
+                "{secret}"
+            );
+            config.host = "0.0.0.0".to_owned();
+            config.auth.insecure = true;
+            assert!(config.validate().is_err(), "{secret}");
+        }
+    }
+    assert!(secrets > 8, "{secrets}");
+}
+
+#[test]
+fn settings_of_another_strategy_are_not_used() {
+    warned(
+        |config| {
+            config.auth.jwt_secret = Some("a secret of more than 32 bytes, which is enough".into());
+            config.auth.introspection_url = Some("http://127.0.0.1:3000/".into());
+            config.rooms.join = texts(&["public:*"]);
+        },
+        expect![[r#"
+            `auth.strategy` is `none`: everybody who connects is let in and every room is open
+            `auth.jwt_secret` is set but not used, because `auth.strategy` is `none`: set it to `jwt`
+            `auth.introspection_url` is set but not used, because `auth.strategy` is `none`: set it to `introspection`
+            `rooms.join` is set but not used, because `auth.strategy` is `none`: set it to `jwt` or `introspection`"#]],
+    );
+    warned(
+        |config| {
+            config.auth.strategy = Strategy::Introspection;
+            config.auth.jwt_secret = Some("a secret of more than 32 bytes, which is enough".into());
+            config.auth.introspection_url = Some("http://127.0.0.1:3000/".into());
+        },
+        expect![
+            "`auth.jwt_secret` is set but not used, because `auth.strategy` is `introspection`: set it to `jwt`"
+        ],
+    );
+}

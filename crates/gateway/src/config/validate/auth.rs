@@ -8,16 +8,17 @@ use crate::rules::{Proxies, Template};
 /// A shorter secret is no secret.
 const SECRET_BYTES_MIN: usize = 16;
 
-/// What stands in every example, and in too many installations.
+/// What stands in every example of other programs, and in too many installations.
 const SECRET_OF_EXAMPLES: &str = "change-me-in-production";
 
 pub(super) fn check(config: &Config, report: &mut Report) {
     let auth = &config.auth;
     match auth.strategy {
-        Strategy::None => none(config, report),
-        Strategy::Jwt => jwt(auth, report),
+        Strategy::None => none(report),
+        Strategy::Jwt => jwt(config, report),
         Strategy::Introspection => introspection(auth, report),
     }
+    unused(config, report);
     claims(auth, report);
     rooms(config, report);
     forward(config, report);
@@ -30,29 +31,40 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     }
 }
 
-fn none(config: &Config, report: &mut Report) {
+fn none(report: &mut Report) {
     report.warn(
         "auth.strategy",
         "`auth.strategy` is `none`: everybody who connects is let in and every room is open",
     );
-    let auth = &config.auth;
-    let unused = [
-        ("auth.jwt_secret", auth.jwt_secret.is_some()),
-        ("auth.jwt_public_key_file", auth.jwt_public_key_file.is_some()),
-        ("auth.jwks_url", auth.jwks_url.is_some()),
-        ("auth.introspection_url", auth.introspection_url.is_some()),
-        ("rooms.join", !config.rooms.join.is_empty()),
-        ("rooms.authorize_url", config.rooms.authorize_url.is_some()),
+}
+
+/// Settings that only count with another strategy.
+fn unused(config: &Config, report: &mut Report) {
+    use Strategy::{Introspection, Jwt};
+    let (auth, rooms) = (&config.auth, &config.rooms);
+    let settings: [(&str, bool, &[Strategy]); 6] = [
+        ("auth.jwt_secret", auth.jwt_secret.is_some(), &[Jwt]),
+        ("auth.jwt_public_key_file", auth.jwt_public_key_file.is_some(), &[Jwt]),
+        ("auth.jwks_url", auth.jwks_url.is_some(), &[Jwt]),
+        ("auth.introspection_url", auth.introspection_url.is_some(), &[Introspection]),
+        ("rooms.join", !rooms.join.is_empty(), &[Jwt, Introspection]),
+        ("rooms.authorize_url", rooms.authorize_url.is_some(), &[Jwt, Introspection]),
     ];
-    for (key, _) in unused.into_iter().filter(|(_, is_set)| *is_set) {
-        report.warn(
-            key,
-            format!("`{key}` is set but not used, because `auth.strategy` is `none`: set it to `jwt` or `introspection`"),
-        );
+    for (key, is_set, used_by) in settings {
+        if is_set && !used_by.contains(&auth.strategy) {
+            let cure =
+                used_by.iter().map(|strategy| format!("`{strategy}`")).collect::<Vec<_>>().join(" or ");
+            let message = format!(
+                "`{key}` is set but not used, because `auth.strategy` is `{}`: set it to {cure}",
+                auth.strategy
+            );
+            report.warn(key, message);
+        }
     }
 }
 
-fn jwt(auth: &Auth, report: &mut Report) {
+fn jwt(config: &Config, report: &mut Report) {
+    let auth = &config.auth;
     const KEYS: &[&str] = &["auth.strategy", "auth.jwt_secret", "auth.jwt_public_key_file", "auth.jwks_url"];
     let given = [auth.jwt_secret.is_some(), auth.jwt_public_key_file.is_some(), auth.jwks_url.is_some()];
     match given.iter().filter(|is_given| **is_given).count() {
@@ -79,6 +91,7 @@ fn jwt(auth: &Auth, report: &mut Report) {
     algorithms(auth, report);
     if let Some(secret) = &auth.jwt_secret {
         jwt_secret(auth, secret, report);
+        super::known_secret(config, &["auth.jwt_secret"], "`auth.jwt_secret`", secret.expose(), report);
     }
 }
 
@@ -196,6 +209,8 @@ fn forward(config: &Config, report: &mut Report) {
             );
             continue;
         };
+        let subject = format!("the `secret` of [[forward]] for {}", quoted(&forward.event));
+        super::known_secret(config, KEYS, &subject, secret.expose(), report);
         if crate::config::webhook_key(secret).is_none() {
             report.fault(
                 KEYS,

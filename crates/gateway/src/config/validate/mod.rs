@@ -14,6 +14,15 @@ use crate::rules::{Pattern, Template};
 /// Shorter keys can be guessed by trying.
 const KEY_BYTES_ADVISED: usize = 16;
 
+/// The secrets and keys of the documents, which everybody knows. A test holds the list to them.
+const EXAMPLES: &[&str] = &[
+    "a-secret-of-32-bytes-and-a-bit-more",
+    "a-long-random-text-0000",
+    "another-long-random-text",
+    "R3hHn0v1mD7kqY2sWb8uXcF4pLz6tJaE",
+    "whsec_c2VjcmV0LW9mLXRoZS13ZWJob29r",
+];
+
 /// A fault, and the keys that together make it. The first is the one to name.
 pub(super) struct Finding {
     pub(super) keys: &'static [&'static str],
@@ -129,6 +138,31 @@ fn is_loopback_url(url: &str) -> bool {
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// A secret of the documents is for trying them out, which is done on one machine.
+fn known_secret(
+    config: &Config,
+    keys: &'static [&'static str],
+    subject: &str,
+    secret: &str,
+    report: &mut Report,
+) {
+    if !EXAMPLES.contains(&secret) {
+        return;
+    }
+    let what = format!("{subject} is one of the documents' examples, which everybody knows");
+    match (config.is_loopback(), keys.first()) {
+        (true, Some(key)) => {
+            report.warn(
+                key,
+                format!(
+                    "{what}: before others can reach the gateway make one with `openssl rand -base64 32`"
+                ),
+            );
+        }
+        _ => report.fault(keys, format!("{what}: make one with `openssl rand -base64 32`")),
+    }
+}
+
 fn names(config: &Config, report: &mut Report) {
     if config.events.is_empty() {
         report.fault(
@@ -180,7 +214,7 @@ fn who_may_publish(config: &Config, report: &mut Report) {
         );
     }
     if let Some(key) = &publish.key {
-        key_faults(&["publish.key"], "`publish.key`", key.expose(), report);
+        key_faults(config, &["publish.key"], "`publish.key`", key.expose(), report);
     }
     let mut names = BTreeSet::new();
     let mut secrets = BTreeSet::new();
@@ -201,7 +235,7 @@ fn who_may_publish(config: &Config, report: &mut Report) {
         }
     }
     for key in &publish.keys {
-        named_key_faults(key, report);
+        named_key_faults(config, key, report);
     }
     for (index, field) in publish.sender_redact.iter().enumerate() {
         if field.is_empty() {
@@ -211,13 +245,13 @@ fn who_may_publish(config: &Config, report: &mut Report) {
     }
 }
 
-fn named_key_faults(key: &PublishKey, report: &mut Report) {
+fn named_key_faults(config: &Config, key: &PublishKey, report: &mut Report) {
     const KEYS: &[&str] = &["publish.keys"];
     if key.name.trim().is_empty() {
         report.fault(KEYS, "a publish key has an empty name: logs need one");
     }
     let subject = format!("the publish key {}", quoted(&key.name));
-    key_faults(KEYS, &subject, key.key.expose(), report);
+    key_faults(config, KEYS, &subject, key.key.expose(), report);
     for event in &key.events {
         if let Some(fault) = event_fault(event) {
             report.fault(KEYS, format!("{} in the events of {subject} {fault}", quoted(event)));
@@ -230,7 +264,7 @@ fn named_key_faults(key: &PublishKey, report: &mut Report) {
     }
 }
 
-fn key_faults(keys: &'static [&'static str], subject: &str, key: &str, report: &mut Report) {
+fn key_faults(config: &Config, keys: &'static [&'static str], subject: &str, key: &str, report: &mut Report) {
     if key.is_empty() {
         report.fault(keys, format!("{subject} is empty: give it a value, or leave it out"));
     } else if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -240,6 +274,7 @@ fn key_faults(keys: &'static [&'static str], subject: &str, key: &str, report: &
         let key = keys.first().copied().unwrap_or("publish.key");
         report.warn(key, format!("{subject} is shorter than {KEY_BYTES_ADVISED} bytes and could be guessed"));
     }
+    known_secret(config, keys, subject, key, report);
 }
 
 fn socket(socket: &Socket, report: &mut Report) {

@@ -248,7 +248,7 @@ pub(super) fn refuse(
     message: &str,
     data: Option<&str>,
 ) {
-    tracing::debug!(remote = %session.handshake.address(), namespace, reason = message, "a client was not let in");
+    tracing::info!(remote = %session.handshake.address(), namespace, reason = message, "a client was not let in");
     session.push(sockets, Frame::text(&socketio::connect_error(namespace, message, data)));
     session.refused(sockets, namespace);
 }

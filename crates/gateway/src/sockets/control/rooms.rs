@@ -206,11 +206,16 @@ async fn ask(
         Some(authorizer) if !sockets.auth.is_anonymous(identity) => {
             authorizer.authorize(identity, room, namespace).await
         }
-        _ => Authorization::Denied,
+        _ => return Err(forbidden(room)),
     };
     match authorization {
         Authorization::Granted => Ok(()),
-        Authorization::Denied => Err(forbidden(room)),
+        Authorization::Denied => Err((
+            "room_forbidden",
+            format!(
+                "you may not join `{room}`: no rule (rooms.join) opens it, and the backend (rooms.authorize_url) refuses"
+            ),
+        )),
         Authorization::Unavailable => Err(unavailable(room)),
     }
 }
