@@ -63,8 +63,22 @@ describe('a gateway that runs', () => {
 
   test('where there is none it says so', async () => {
     const run = await runGateway({ args: ['bench', '--url', `http://127.0.0.1:${await freePort()}`, '--sockets', '2', '--seconds', '1'] });
-    assert.notEqual(run.code, 0);
-    assert.match(run.logs, /does the gateway run there\?/);
+    assert.equal(run.code, 3);
+    assert.match(run.stderr, /cannot reach http:\/\/127\.0\.0\.1:\d+: .*\nhelp: is the gateway running\?/);
+  });
+
+  test('a room that the sockets may not join is a sentence', async (t) => {
+    const env = { IDAE_SOCKET_AUTH_STRATEGY: 'jwt', IDAE_SOCKET_JWT_SECRET: KEY };
+    const gateway = await startGateway({ env });
+    t.after(() => gateway.end());
+    const { stdout: token } = await runGateway({ args: ['token', '--sub', '42'], env });
+    const args = ['bench', '--url', gateway.url, '--sockets', '2', '--seconds', '1'];
+    for (const [more, reason] of [[[], /a token is needed.*\(token_missing\); give one/], [['--token', token.trim()], /\(room_forbidden\); --token must/]]) {
+      const { code, stderr } = await runGateway({ args: [...args, ...more] });
+      assert.equal(code, 1);
+      assert.match(stderr, reason);
+      assert.doesNotMatch(stderr, /"status"|"message"/);
+    }
   });
 });
 

@@ -14,7 +14,7 @@ import { cleanEnvironment, startGateway } from '../harness/gateway.js';
 import { Listener, assertPublished, assertRefused, conformance, heard } from '../publish/publishing.js';
 
 const FILES = ['/', '/console/console.js', '/console/console.css', '/console/icon.svg'];
-const FILES_BYTES_MAX = 40 * 1024;
+const FILES_BYTES_MAX = 44 * 1024;
 const PHONE = { width: 360, height: 740 };
 const DESK = { width: 1280, height: 860 };
 const README_BODY = readFileSync(new URL('../../README.md', import.meta.url), 'utf8').match(
@@ -212,7 +212,7 @@ describe('nothing configured', () => {
       await shows(page, 'payload-fault', message);
       assert.equal(await text(page, 'curl'), '–');
       await press(page, 'Publish');
-      await shows(page, 'answer', message);
+      assert.equal(await text(page, 'answer'), '', 'the same sentence twice');
       assert.equal(await page.locator('#payload').getAttribute('aria-invalid'), 'true');
       assert.equal(await page.evaluate(() => document.activeElement.id), 'payload');
     }
@@ -302,6 +302,29 @@ describe('nothing configured', () => {
       assertPublished(await gateway.post('/bare?deliver=payload', { rooms: 'admin', payload }));
     }
     await page.waitForFunction(() => document.querySelectorAll('#list > li').length === 10);
+  });
+
+  test('numbers keep the digits of the publisher', async (t) => {
+    const page = await openConnected(t, gateway);
+    const body = '{"rooms":["admin",1.0],"payload":{"id":12345678901234567890,"price":1.50,"tiny":1e-7,"none":-0}}';
+    const headers = { 'content-type': 'application/json' };
+    assert.equal((await fetch(`${gateway.url}/exact`, { method: 'POST', headers, body })).status, 200);
+    await rowsOf(page).first().waitFor();
+    const whole = body.slice(body.indexOf('{"id"'), -1);
+    assert.equal(await rowsOf(page).first().locator('.preview').textContent(), whole);
+    await rowsOf(page).first().locator('summary').click();
+    assert.match(await rowsOf(page).first().locator('pre').textContent(), /"id": 12345678901234567890,\s+"price": 1\.50,/);
+  });
+
+  test('a publish that reaches nobody says who would get it', async (t) => {
+    const page = await openConnected(t, gateway);
+    await page.locator('#to-rooms').fill('empty');
+    await press(page, 'Publish');
+    await shows(page, 'answer', /Nobody is there\. Join one of these rooms/);
+    await page.locator('#to-rooms').fill('');
+    await page.locator('#to-users').fill('42');
+    await press(page, 'Publish');
+    await shows(page, 'answer', /Nobody is there\. A socket is a user's if its token names the user/);
   });
 
   test('filter, pause and clear', async (t) => {
@@ -418,7 +441,10 @@ describe('nothing configured', () => {
     await page.locator('#namespace').fill('nowhere');
     await press(page, 'Connect');
     await shows(page, 'state', /^Refused$/);
-    await shows(page, 'refusal', /Invalid namespace/);
+    await shows(page, 'refusal', /Invalid namespace.*Cure: Choose one that the setting namespaces allows/);
+    await shows(page, 'events-off', /Not connected/);
+    assert.ok(await page.locator('#events-off').isVisible());
+    assert.ok(await page.locator('#events-none').isHidden());
   });
 
   test('copying copies', async (t) => {
@@ -630,12 +656,16 @@ describe('a gateway that comes back', () => {
     await page.locator('#room').fill('kept');
     await press(page, 'Join');
     await shows(page, 'rooms', /kept/);
+    await press(page, 'Publish');
+    await shows(page, 'latency', /s$/);
     const { port } = gateway;
     await gateway.end();
     await shows(page, 'state', /^Reconnecting$/);
     gateway = await startGateway({ port });
     await page.waitForFunction(() => document.getElementById('state').textContent === 'Connected', null, { timeout: 4 * WAIT_MS });
     await shows(page, 'rooms', /kept/);
+    await shows(page, 'rate-more', /^0 in all$/);
+    assert.equal(await text(page, 'latency'), '–', 'the latency of the gateway before');
     await eventually(
       async () => (await gateway.publish('again', { rooms: 'kept', payload: 1 })).sockets === 1,
       'the page to be in its room again',

@@ -215,6 +215,24 @@ describe('rows', () => {
   }
 });
 
+test('a port that is taken is a sentence, and nothing is started', async (t) => {
+  const server = createServer().listen(0);
+  await new Promise((listening) => server.on('listening', listening));
+  t.after(() => server.close());
+  const taken = String(server.address().port);
+  const free = [String(await freePort()), String(await freePort())];
+  for (const [program, env, expected] of [
+    ['run', { GATEWAY_PORT: taken, PORT: free[0] }, /^port \d+ is in use.*GATEWAY_PORT.*\n$/],
+    ['run', { GATEWAY_PORT: free[0], PORT: taken }, /^port \d+ is in use.* PORT .*\n$/],
+    ['backend.py', { PORT: taken }, /^cannot listen on port \d+, set PORT.*\n$/],
+  ]) {
+    const run = new Program(join(example, program), [], { env });
+    t.after(() => run.killNow());
+    assert.equal((await within(run.exited, 'the end', WAIT_MS)).code, 1, run.logs);
+    assert.match(run.logs, expected);
+  }
+});
+
 test('one command starts both, and both end with it', async (t) => {
   const bin = resolve(fileURLToPath(new URL('..', import.meta.url)), process.env.IDAE_SOCKET_BIN ?? '../target/conformance/idae-socket');
   assert.ok(existsSync(bin), bin);

@@ -17,7 +17,7 @@ const conformance = fileURLToPath(new URL('..', import.meta.url));
 const START_MS = 15_000;
 const STOP_MS = 20_000;
 
-const gatewayBinary = () =>
+export const gatewayBinary = () =>
   resolve(conformance, process.env.IDAE_SOCKET_BIN ?? '../target/conformance/idae-socket');
 const suiteBinary = () =>
   resolve(

@@ -442,8 +442,18 @@ describe('token', () => {
     });
   }
 
+  test('with a private key alone: the first algorithm that fits', async (t) => {
+    for (const [kind, algorithms, expected] of [['p384', undefined, 'ES384'], ['rsa', ['ES256', 'PS512', 'RS256'], 'PS512']]) {
+      const args = ['--sub', 'ada', '--private-key-file', temporaryFile(t, KeyPair.get(kind).privatePem)];
+      const { header } = await minted(args, { config: toml({ auth: { algorithms } }) });
+      assert.equal(header.alg, expected);
+    }
+  });
+
   test('fails with a sentence', async (t) => {
     const cases = [
+      [['--sub', 'ada', '--claim', 'sub=7'], toml({ auth: JWT }), [/--sub.*--claim sub/]],
+      [['--sub', 'ada', '--private-key-file', temporaryFile(t, 'no key', 'no-key.pem')], '', [/PEM/]],
       [['--sub', 'ada'], '', [/jwt_secret|--secret-file|--private-key-file/]],
       [['--sub', 'ada', '--private-key-file', '/nonexistent/key.pem', '--algorithm', 'RS256'], '', [/\/nonexistent\/key\.pem/]],
       [['--sub', 'ada', '--private-key-file', temporaryFile(t, 'no key', 'no-key.pem'), '--algorithm', 'RS256'], '', [/no-key\.pem|PEM|key/i]],

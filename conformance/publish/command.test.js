@@ -60,6 +60,19 @@ describe('publish and listen', () => {
     assert.match(listener.stdout, /"big":12345678901234567890,"n":1\.0\}/);
   });
 
+  test('publish says who would get what reached nobody', async (t) => {
+    const gateway = await gatewayFor(t);
+    for (const [target, hint] of [
+      [['--room', 'r'], /listen --room/],
+      [['--user', '42'], /whom its token names/],
+      [['--broadcast'], /nobody is connected; `idae-socket listen` would be/],
+    ]) {
+      const { code, stderr } = await runGateway({ args: ['publish', 'p', ...target, '--url', gateway.url, '1'] });
+      assert.equal(code, 0);
+      assert.match(stderr, hint);
+    }
+  });
+
   test('publish says how many it reached', async (t) => {
     const gateway = await gatewayFor(t);
     const socket = await connected(t, gateway, { transports: ['websocket'] });
@@ -181,7 +194,7 @@ describe('publish and listen', () => {
     assert.match(without.stderr, /key/i);
     const wrong = await runGateway({ args: [...args, '--key', 'wrong-key', '1'] });
     assert.equal(wrong.code, 1, wrong.logs);
-    assert.match(wrong.stderr, /key/i);
+    assert.match(wrong.stderr, /the key given with --key .* is none of the gateway's/);
     for (const { logs } of [good, fromEnvironment, without, wrong]) {
       assert.ok(!logs.includes(key) && !logs.includes('wrong-key'), `a key is printed: ${logs}`);
     }
@@ -199,7 +212,11 @@ describe('publish and listen', () => {
       [['publish', 'p', '--room', 'r', '--url', nobodyThere, '1'], UNREACHABLE, /127\.0\.0\.1/],
       [['publish', 'p', '--room', 'r', '--url', 'not a url', '1'], USAGE, /url/i],
       [['publish'], USAGE, /event/i],
-      [['listen', '--room', '', '--url', gateway.url], REFUSED, /room|name/i],
+      [['publish', 'p', '--room', 'r', '--url', gateway.url.replace('http', 'https'), '1'], UNREACHABLE, /no TLS is spoken there\nhelp: .*http:\/\//],
+      [['listen', '--url', gateway.url.replace('http', 'https')], UNREACHABLE, /no TLS is spoken there\nhelp: .*http:\/\//],
+      [['listen', '--url', `${gateway.url}/shop`], REFUSED, /HTTP 404: .*\/socket\.io\/.*\nhelp: --url has a path/],
+      [['listen', '--room', '', '--url', gateway.url], REFUSED, /^error: .*name.*\(invalid_room\)\n$/],
+      [['listen', '--room', 'r'.repeat(300), '--url', gateway.url], REFUSED, /^error: .*\(room_too_long\)\n$/],
       [['listen', '--namespace', '/nope', '--url', gateway.url], REFUSED, /namespace/i],
       [['listen', '--url', 'not a url'], USAGE, /url/i],
       [['listen', '--count', '0', '--url', gateway.url], USAGE, /count/],

@@ -8,14 +8,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { eventually, next, within } from '../harness/events.js';
-import { freePort, runGateway, startGateway } from '../harness/gateway.js';
+import { cleanEnvironment, freePort, gatewayBinary, runGateway, startGateway } from '../harness/gateway.js';
 import { RawConnection, request, requestBytes } from '../harness/raw.js';
 import { connected, openSession, subscribe } from '../harness/sessions.js';
 import { assertPublished, assertRefused, command, conformance } from './publishing.js';
 
 /** Runs something else than the gateway; `stdout` grows while it runs. */
-function run(t, program, args) {
-  const child = spawn(program, args, { cwd: conformance, stdio: ['ignore', 'pipe', 'pipe'] });
+function run(t, program, args, options = {}) {
+  const child = spawn(program, args, { cwd: conformance, stdio: ['ignore', 'pipe', 'pipe'], ...options });
   const result = { stdout: '', stderr: '', code: undefined };
   child.stdout.on('data', (text) => (result.stdout += text));
   child.stderr.on('data', (text) => (result.stderr += text));
@@ -79,6 +79,16 @@ describe('the greeting', () => {
     assert.match(text, /warning.*auth\.strategy.*none/i);
     assert.match(gateway.stderr, /WARN.*auth\.strategy.*none/);
     assert.doesNotMatch(gateway.logs, /\x1b\[/, 'colours outside a terminal');
+  });
+
+  test('on a terminal the warning comes once, and without colours if they are not wanted', async (t) => {
+    const terminal = 'import pty, sys; pty.spawn(sys.argv[1:])';
+    const env = cleanEnvironment({ NO_COLOR: '1' });
+    const child = run(t, 'python3', ['-c', terminal, gatewayBinary(), '--port', '0'], { env });
+    await eventually(() => /\bonAny\(/.test(child.stdout), 'the greeting');
+    assert.equal(child.stdout.match(/auth\.strategy/g)?.length, 1, child.stdout);
+    assert.match(child.stdout, /WARN.*auth\.strategy.*none/);
+    assert.doesNotMatch(child.stdout, /\x1b\[/);
   });
 
   test('says that a key is needed, and not which', async (t) => {
@@ -291,6 +301,11 @@ describe('where settings come from', () => {
       const result = await runGateway({ ...options, args: ['check', ...(options.args ?? [])] });
       assert.notEqual(result.code, 0, result.logs);
       assert.match(result.logs, pattern);
+      const forScripts = await runGateway({ ...options, args: ['check', '--json', ...(options.args ?? [])] });
+      assert.equal(forScripts.code, result.code);
+      const { status, detail } = JSON.parse(forScripts.stdout);
+      assert.equal(status, 'error');
+      assert.match(detail, pattern);
     }
   });
 

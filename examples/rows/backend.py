@@ -9,7 +9,7 @@ thread sends it to the gateway, again and again until the gateway has taken it. 
 committed without its event, and no event tells of a change that was not committed. An event may be
 sent twice; its `id` makes the gateway emit it once.
 
-Settings (environment): PORT (8000), DATABASE (rows.db), GATEWAY (http://localhost:4000), PUBLISH_KEY, and
+Settings (environment): PORT (8000), DATABASE (rows.db beside this file), GATEWAY (http://localhost:4000), PUBLISH_KEY, and
 PUBLIC_GATEWAY, where browsers find the gateway, if that is another address than the backend's.
 """
 
@@ -28,7 +28,8 @@ from pathlib import Path
 GATEWAY = os.environ.get("GATEWAY", "http://localhost:4000")
 PUBLIC_GATEWAY = os.environ.get("PUBLIC_GATEWAY", GATEWAY)
 PUBLISH_KEY = os.environ.get("PUBLISH_KEY")
-DATABASE = os.environ.get("DATABASE", "rows.db")
+DATABASE = os.environ.get("DATABASE") or Path(__file__).with_name("rows.db")
+PORT = int(os.environ.get("PORT", "8000"))
 PAGE = Path(__file__).with_name("index.html")
 
 RETRY_S = 1
@@ -163,9 +164,12 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", PORT), Handler)
+    except OSError as error:
+        sys.exit(f"cannot listen on port {PORT}, set PORT to another one: {error.strerror}")
     create_tables()
     threading.Thread(target=publish_forever, daemon=True).start()
-    server = ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", "8000"))), Handler)
     print(f"the page: http://localhost:{server.server_port}", flush=True)
     try:
         server.serve_forever()

@@ -39,7 +39,7 @@ impl Check {
     pub(crate) async fn run(self, others: Flags) -> ExitCode {
         let resolved = match self.settings.clone().over(others).resolve() {
             Ok(resolved) => resolved,
-            Err(refused) => return fail(&refused),
+            Err(refused) => return self.fail(&refused),
         };
         if self.ready {
             return self.ask(&resolved.config).await;
@@ -48,7 +48,7 @@ impl Check {
             return self.judge(resolved.config, token).await;
         }
         if let Err(error) = HttpDriver::with_config(resolved.config.clone()).check() {
-            return fail(&error);
+            return self.fail(&error);
         }
         self.print(&self.settings_text(&resolved))
     }
@@ -141,6 +141,14 @@ impl Check {
             return format!("{}\n", json!({ "status": "error", "code": code, "detail": refusal.reason() }));
         }
         format!("refused  {code}: {refusal}\n")
+    }
+
+    /// Says why the gateway would not start.
+    fn fail(&self, error: &dyn std::fmt::Display) -> ExitCode {
+        if self.json {
+            self.print(&format!("{}\n", json!({ "status": "error", "detail": error.to_string() })));
+        }
+        fail(error)
     }
 
     fn print(&self, text: &str) -> ExitCode {

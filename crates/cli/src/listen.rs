@@ -11,11 +11,13 @@ use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
 use crate::terminal::{
-    CYAN, DIM, GREEN, Paint, REFUSED, UNREACHABLE, USAGE, YELLOW, complain, note, printable,
+    CYAN, DIM, GREEN, Paint, REFUSED, UNREACHABLE, USAGE, YELLOW, complain, note, printable, unreachable,
 };
 
 /// How long the gateway may take to answer a subscription.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+const IS_GATEWAY: &str = "is this the gateway's address, and not the backend's?";
 
 /// Prints events as they come.
 #[derive(clap::Args)]
@@ -150,7 +152,7 @@ impl Listen {
                 Err(Error::Disconnected(_)) => return Ok(()),
                 Err(error) => {
                     let error = format!("the gateway did not answer the subscription: {error}");
-                    return Err(complain(REFUSED, error, Some("is this an idae-socket gateway?")));
+                    return Err(complain(REFUSED, error, Some(IS_GATEWAY)));
                 }
             }
         }
@@ -165,9 +167,10 @@ impl Listen {
             Ok(answer) if answer.status == "ok" => Ok(()),
             Ok(answer) => {
                 let detail = printable(answer.detail.as_deref().unwrap_or("no reason given"));
+                let advice = (answer.code.as_deref() == Some("room_forbidden"))
+                    .then_some("the gateway's `rooms.join` says who may join what; --token says who you are");
                 let code = answer.code.map(|code| format!(" ({})", printable(&code))).unwrap_or_default();
-                let advice = "the gateway's `rooms.join` says who may join what; --token says who you are";
-                Err(complain(REFUSED, format_args!("not subscribed: {detail}{code}"), Some(advice)))
+                Err(complain(REFUSED, format_args!("not subscribed: {detail}{code}"), advice))
             }
             Err(_) => Err(complain(REFUSED, "the subscription was answered with something else", None)),
         }
@@ -176,6 +179,12 @@ impl Listen {
     fn failed(&self, error: &Error) -> ExitCode {
         let text = printable(&error.to_string());
         match error {
+            // The words of Socket.IO itself.
+            Error::Refused { message, .. } if message == "Invalid namespace" => {
+                let name = printable(&self.namespace);
+                let advice = "the gateway's `namespaces` say which there are; a name begins with `/`";
+                complain(REFUSED, format_args!("there is no namespace `{name}`"), Some(advice))
+            }
             Error::Refused { .. } => {
                 let code = error.code().map(|code| format!(" ({})", printable(code))).unwrap_or_default();
                 let advice = match self.token {
@@ -185,11 +194,14 @@ impl Listen {
                 complain(REFUSED, format_args!("{text}{code}"), Some(advice))
             }
             Error::Disconnected(_) => complain(REFUSED, format_args!("ended by the gateway: {text}"), None),
-            error if error.is_retryable() => complain(
-                UNREACHABLE,
-                text,
-                Some("is the gateway running? --url, or IDAE_SOCKET_URL, says where"),
-            ),
+            Error::Unreachable { address, source } => unreachable(address, &source.to_string()),
+            Error::Handshake { status: 404, .. } if has_path(&self.url) => {
+                let advice =
+                    "--url has a path, under which no gateway answers; a namespace is given with --namespace";
+                complain(REFUSED, text, Some(advice))
+            }
+            Error::Handshake { .. } | Error::Protocol { .. } => complain(REFUSED, text, Some(IS_GATEWAY)),
+            error if error.is_retryable() => complain(UNREACHABLE, text, Some(IS_GATEWAY)),
             _ => complain(USAGE, text, None),
         }
     }
@@ -248,6 +260,11 @@ fn as_json(event: &str, args: &Args<'_>) -> String {
     let args_json: &RawValue = serde_json::from_str(&array).unwrap_or(RawValue::NULL);
     let attachments = args.attachments().iter().map(|bytes| bytes.len()).collect();
     serde_json::to_string(&Line { event, args: args_json, attachments }).unwrap_or_default()
+}
+
+fn has_path(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split_once('/').is_some_and(|(_, path)| !path.is_empty())
 }
 
 /// `12:34:56.789Z`

@@ -34,6 +34,8 @@ enum Command {
     Publish(publish::Publish),
     /// Prints events as they come.
     Listen(listen::Listen),
+    // Where a gateway would listen is nothing to a token.
+    #[command(mut_arg("host", |host| host.hide(true)), mut_arg("port", |port| port.hide(true)))]
     Token(token::Token),
     /// Measures a gateway on this machine, with real sockets and real POSTs.
     Bench(bench::Bench),

@@ -1,6 +1,6 @@
 //! `idae-socket publish`: one POST.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,7 +10,9 @@ use reqwest::{Client, Response, Url, redirect};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::terminal::{DIM, GREEN, Paint, REFUSED, UNREACHABLE, USAGE, complain, note, printable};
+use crate::terminal::{
+    DIM, GREEN, Paint, REFUSED, UNREACHABLE, USAGE, complain, note, printable, unreachable,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -82,7 +84,7 @@ struct Published {
 /// A refusal as RFC 9457 writes it.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Problem {
+pub(crate) struct Problem {
     title: Option<String>,
     detail: Option<String>,
     code: Option<String>,
@@ -100,6 +102,13 @@ impl Publish {
     pub(crate) async fn run(self) -> ExitCode {
         let body = match self.body() {
             Ok(body) => body,
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof && self.payload == "-" => {
+                return complain(
+                    USAGE,
+                    error,
+                    Some("`-` reads the payload, which is JSON, from standard input"),
+                );
+            }
             Err(error) => {
                 let advice = "text is written with quotes of its own: '\"like this\"'";
                 return complain(USAGE, format_args!("the payload is not JSON: {error}"), Some(advice));
@@ -112,14 +121,7 @@ impl Publish {
         match self.post(url, body).await {
             Ok(response) => self.report(response).await,
             Err(error) if error.is_builder() => complain(USAGE, deepest(&error), None),
-            Err(error) => {
-                let error = format!("cannot reach {}: {}", self.url, deepest(&error));
-                complain(
-                    UNREACHABLE,
-                    error,
-                    Some("is the gateway running? --url, or IDAE_SOCKET_URL, says where"),
-                )
-            }
+            Err(error) => unreachable(&self.url, &deepest(&error)),
         }
     }
 
@@ -132,6 +134,9 @@ impl Publish {
         if payload == "-" {
             payload.clear();
             std::io::stdin().read_to_string(&mut payload)?;
+            if payload.trim().is_empty() {
+                return Err(std::io::Error::new(ErrorKind::UnexpectedEof, "standard input was empty"));
+            }
         }
         // The text goes out as it came in, numbers beyond any type included.
         let payload: &RawValue = serde_json::from_str(&payload)?;
@@ -190,11 +195,8 @@ impl Publish {
             return self.published(&text);
         }
         let problem: Problem = serde_json::from_str(&text).unwrap_or_default();
-        complain(
-            REFUSED,
-            problem.describe(status),
-            advice(status.as_u16(), self.names_nobody(), retry_after.as_deref()).as_deref(),
-        )
+        let advice = self.advice(status.as_u16(), &problem, retry_after.as_deref());
+        complain(REFUSED, problem.describe(status), advice.as_deref())
     }
 
     fn published(&self, text: &str) -> ExitCode {
@@ -208,14 +210,53 @@ impl Publish {
         let id = id.map(|id| paint.paint(DIM, format_args!(" (id {})", printable(&id)))).unwrap_or_default();
         let _ = writeln!(stdout, "{} to {sockets} {plural}{id}", paint.paint(GREEN, "published"));
         if sockets == 0 {
-            note("nobody is connected who matches; `idae-socket listen --room …` would be");
+            note(self.who_would_match());
         }
         ExitCode::SUCCESS
+    }
+
+    const fn who_would_match(&self) -> &'static str {
+        if self.broadcast {
+            "nobody is connected; `idae-socket listen` would be"
+        } else if self.room.is_empty() {
+            "nobody is connected who matches; a socket belongs to the user whom its token names"
+        } else {
+            "nobody is connected who matches; `idae-socket listen --room …` would be"
+        }
+    }
+
+    /// What to do about a refusal.
+    fn advice(&self, status: u16, problem: &Problem, retry_after: Option<&str>) -> Option<String> {
+        let text = match status {
+            // A proxy in front refuses in words of its own, too, but not with these.
+            400 | 404 | 405 | 500 | 501 if problem.code.is_none() => {
+                "this does not look like an idae-socket gateway; is it the backend's address?"
+            }
+            401 if self.key.is_some() => {
+                "the key given with --key or IDAE_SOCKET_PUBLISH_KEY is none of the gateway's `publish.keys`"
+            }
+            401 => "give a publish key with --key or IDAE_SOCKET_PUBLISH_KEY",
+            403 => {
+                "the key, or the place you publish from, does not allow this; the gateway's `publish.keys` decide"
+            }
+            404 => "the gateway's `events` say which names may be published",
+            409 => "the same id is being published right now; its answer will be yours, too",
+            413 => "send less: a reference instead of the thing itself, or raise `publish.body_bytes_max`",
+            422 if self.names_nobody() => "name somebody: --room, --user or --broadcast",
+            429 | 503 => {
+                let when =
+                    retry_after.map_or_else(|| "later".to_owned(), |seconds| format!("in {seconds} s"));
+                return Some(format!("try again {when}; with --id a repeat is emitted once"));
+            }
+            300..=399 => "the address points elsewhere; give the gateway's own with --url",
+            _ => return None,
+        };
+        Some(text.to_owned())
     }
 }
 
 impl Problem {
-    fn describe(&self, status: reqwest::StatusCode) -> String {
+    pub(crate) fn describe(&self, status: reqwest::StatusCode) -> String {
         let mut text = printable(
             self.title.as_deref().unwrap_or_else(|| status.canonical_reason().unwrap_or("refused")),
         );
@@ -224,33 +265,14 @@ impl Problem {
         }
         let code = self.code.as_deref().map(|code| format!(", {}", printable(code))).unwrap_or_default();
         text.push_str(&format!(" ({}{code})", status.as_u16()));
-        // An empty pointer is the body as a whole, of which the detail has spoken.
-        for place in self.errors.iter().filter(|place| !place.pointer.is_empty()) {
+        // An empty pointer is the body as a whole, of which the detail has spoken, as it has of a single place.
+        let is_news =
+            |place: &&Place| !place.pointer.is_empty() && Some(&place.detail) != self.detail.as_ref();
+        for place in self.errors.iter().filter(is_news) {
             text.push_str(&format!("\n  {} {}", printable(&place.pointer), printable(&place.detail)));
         }
         text
     }
-}
-
-/// What to do about a refusal.
-fn advice(status: u16, names_nobody: bool, retry_after: Option<&str>) -> Option<String> {
-    let text = match status {
-        401 => "give a publish key with --key or IDAE_SOCKET_PUBLISH_KEY",
-        403 => {
-            "the key, or the place you publish from, does not allow this; the gateway's `publish.keys` decide"
-        }
-        404 => "the gateway's `events` say which names may be published",
-        409 => "the same id is being published right now; its answer will be yours, too",
-        413 => "send less: a reference instead of the thing itself, or raise `publish.body_bytes_max`",
-        422 if names_nobody => "name somebody: --room, --user or --broadcast",
-        429 | 503 => {
-            let when = retry_after.map_or_else(|| "later".to_owned(), |seconds| format!("in {seconds} s"));
-            return Some(format!("try again {when}; with --id a repeat is emitted once"));
-        }
-        300..=399 => "the address points elsewhere; give the gateway's own with --url",
-        _ => return None,
-    };
-    Some(text.to_owned())
 }
 
 /// The address of an event; a prefix of the gateway's address stays in front.

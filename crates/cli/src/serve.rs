@@ -8,6 +8,7 @@ use idae_socket::{Gateway, HttpDriver};
 use tracing_subscriber::EnvFilter;
 
 use crate::settings::Flags;
+use crate::terminal::Paint;
 
 /// Flags of `serve`.
 #[derive(clap::Args, Default)]
@@ -85,6 +86,11 @@ fn greet(gateway: &Gateway) {
         gateway.addresses().iter().map(|address| format!("http://{address}")).collect();
     let event = example_event(&config.events);
     let (authentication, publishing) = (authentication(config), publishing(config));
+    // On a terminal the log has just said it.
+    let authentication = match authentication.starts_with("WARNING") && log_is_seen_here(config) {
+        true => String::new(),
+        false => format!("{authentication}\n"),
+    };
     let key = if config.publish.every_key().is_empty() {
         ""
     } else {
@@ -103,8 +109,7 @@ fn greet(gateway: &Gateway) {
     };
     let text = format!(
         "idae-socket {version} listens on {addresses}
-{authentication}
-{publishing}
+{authentication}{publishing}
 {console}
 Publish an event:
 
@@ -115,6 +120,7 @@ Receive it (npm install socket.io-client; save as listen.mjs; node listen.mjs):
   import {{ io }} from 'socket.io-client';
   const socket = io('{url}'{options});
   socket.on('connect', () => socket.emit('subscribe', 'admin', console.log));
+  socket.on('connect_error', (error) => console.log(error.message));
   socket.onAny((event, data) => console.log(event, JSON.stringify(data)));
 
 ",
@@ -161,6 +167,13 @@ fn authentication(config: &Config) -> &'static str {
     }
 }
 
+/// Whether whoever reads the greeting has read the log's warnings above it.
+fn log_is_seen_here(config: &Config) -> bool {
+    std::io::stdout().is_terminal()
+        && std::io::stderr().is_terminal()
+        && !matches!(config.log.level, Level::Off | Level::Error)
+}
+
 fn publishing(config: &Config) -> &'static str {
     if config.publish.every_key().is_empty() {
         "Publishing needs no key and is open to this machine alone; set IDAE_SOCKET_PUBLISH_KEY to publish from elsewhere."
@@ -184,8 +197,10 @@ fn start_log(config: &Config) {
         _ => format!("warn,idae_socket={level},idae_socket_cli={level}"),
     });
     let is_terminal = std::io::stderr().is_terminal();
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(Paint::of(&std::io::stderr()).colours());
     // A second subscriber cannot be set; then the first one is as good.
     let _ = match config.log.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

@@ -30,6 +30,10 @@ impl Paint {
         Self { colours: stream.is_terminal() && !unwanted }
     }
 
+    pub(crate) const fn colours(self) -> bool {
+        self.colours
+    }
+
     pub(crate) fn paint(self, colour: &str, text: impl Display) -> String {
         if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_string() }
     }
@@ -48,6 +52,20 @@ pub(crate) fn complain(code: u8, error: impl Display, advice: Option<&str>) -> E
         note(format_args!("{} {advice}", paint.paint(CYAN, "help:")));
     }
     ExitCode::from(code)
+}
+
+/// Says that nothing that could be understood answered at this address.
+pub(crate) fn unreachable(url: &str, cause: &str) -> ExitCode {
+    // rustls's words for an answer that is no TLS.
+    let (cause, advice) = if cause.contains("InvalidContentType") {
+        (
+            "no TLS is spoken there",
+            "the gateway itself speaks plain HTTP: write http://, or give the address of its proxy",
+        )
+    } else {
+        (cause, "is the gateway running? --url, or IDAE_SOCKET_URL, says where")
+    };
+    complain(UNREACHABLE, format_args!("cannot reach {}: {}", printable(url), printable(cause)), Some(advice))
 }
 
 /// Text of a peer for a terminal: control characters could move the cursor or hide what was printed.

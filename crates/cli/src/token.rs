@@ -21,7 +21,7 @@ use crate::terminal::{USAGE, complain};
 Examples:
   idae-socket token --sub 42 --role admin --role editor
   idae-socket token --sub 42 --claim tenant=acme --expires-in 10m
-  idae-socket token --sub 42 --private-key-file key.pem --algorithm RS256
+  idae-socket token --sub 42 --private-key-file key.pem
   idae-socket check --token \"$(idae-socket token --sub 42)\"")]
 pub(crate) struct Token {
     /// The user's id
@@ -40,9 +40,9 @@ pub(crate) struct Token {
     #[arg(long, value_name = "FILE", conflicts_with = "private_key_file")]
     secret_file: Option<PathBuf>,
     /// Sign with this private key, in PEM form
-    #[arg(long, value_name = "FILE", requires = "algorithm")]
+    #[arg(long, value_name = "FILE")]
     private_key_file: Option<PathBuf>,
-    /// The signature algorithm; without it the first of `auth.algorithms`, or HS256
+    /// The signature algorithm; without it the first that fits the key, of `auth.algorithms` if that is set
     #[arg(long, value_name = "NAME", value_parser = algorithm)]
     algorithm: Option<Algorithm>,
     #[command(flatten)]
@@ -63,7 +63,9 @@ impl Token {
             Ok(resolved) => resolved.config,
             Err(refused) => return fail(&refused),
         };
-        let token = self.signer(&config).and_then(|signer| signer.sign(&self.claims(&config)));
+        let token = self
+            .claims(&config)
+            .and_then(|claims| self.signer(&config).and_then(|signer| signer.sign(&claims)));
         match token {
             Ok(token) => match writeln!(std::io::stdout(), "{token}") {
                 Ok(()) => ExitCode::SUCCESS,
@@ -77,17 +79,19 @@ impl Token {
         let read = |path: &PathBuf| {
             std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
         };
-        let auth = &config.auth;
-        let usual = auth.algorithms.as_deref().and_then(<[_]>::first).copied().unwrap_or(Algorithm::HS256);
-        let algorithm = self.algorithm.unwrap_or(usual);
         if let Some(path) = &self.private_key_file {
-            return Signer::from_pem(&read(path)?, algorithm);
+            let pem = read(path)?;
+            return self.first_fitting(config, |algorithm| Signer::from_pem(&pem, algorithm));
         }
         if let Some(path) = &self.secret_file {
-            return Signer::from_secret(read(path)?.trim_end_matches(['\r', '\n']), algorithm);
+            let secret = read(path)?;
+            let secret = secret.trim_end_matches(['\r', '\n']);
+            return self.first_fitting(config, |algorithm| Signer::from_secret(secret, algorithm));
         }
-        match &auth.jwt_secret {
-            Some(secret) => Signer::from_secret(secret.expose(), algorithm),
+        match &config.auth.jwt_secret {
+            Some(secret) => {
+                self.first_fitting(config, |algorithm| Signer::from_secret(secret.expose(), algorithm))
+            }
             None => {
                 Err("there is nothing to sign with: set `auth.jwt_secret` (IDAE_SOCKET_JWT_SECRET), or give \
                  --secret-file or --private-key-file"
@@ -96,17 +100,40 @@ impl Token {
         }
     }
 
-    fn claims(&self, config: &Config) -> Map<String, Value> {
+    fn first_fitting(
+        &self,
+        config: &Config,
+        sign_with: impl Fn(Algorithm) -> Result<Signer, String>,
+    ) -> Result<Signer, String> {
+        if let Some(algorithm) = self.algorithm {
+            return sign_with(algorithm);
+        }
+        let (names, algorithms) = match config.auth.algorithms.as_deref() {
+            Some(algorithms) => ("algorithm of `auth.algorithms`", algorithms),
+            None => ("algorithm", Algorithm::ALL),
+        };
+        let mut fault = String::new();
+        for algorithm in algorithms {
+            match sign_with(*algorithm) {
+                Ok(signer) => return Ok(signer),
+                Err(error) => fault = error,
+            }
+        }
+        Err(format!("no {names} fits the key, the last one because {fault}"))
+    }
+
+    fn claims(&self, config: &Config) -> Result<Map<String, Value>, String> {
         let auth = &config.auth;
         let first =
             |names: &[String], usual: &str| names.first().map_or_else(|| usual.to_owned(), Clone::clone);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let mut claims = Map::new();
+        let (user, roles) = (first(&auth.user_claims, "sub"), first(&auth.role_claims, "roles"));
         if let Some(sub) = &self.sub {
-            claims.insert(first(&auth.user_claims, "sub"), json!(sub));
+            claims.insert(user.clone(), json!(sub));
         }
         if !self.role.is_empty() {
-            claims.insert(first(&auth.role_claims, "roles"), json!(self.role));
+            claims.insert(roles.clone(), json!(self.role));
         }
         if let Some(issuer) = &auth.issuer {
             claims.insert("iss".to_owned(), json!(issuer));
@@ -118,8 +145,17 @@ impl Token {
         if let Lifetime::Seconds(seconds) = self.expires_in {
             claims.insert("exp".to_owned(), json!(now.saturating_add_signed(seconds)));
         }
+        for (flag, given, name) in
+            [("--sub", self.sub.is_some(), &user), ("--role", !self.role.is_empty(), &roles)]
+        {
+            if given && self.claim.iter().any(|(claim, _)| claim == name) {
+                return Err(format!(
+                    "{flag} and --claim {name} both set the claim `{name}`: give one of them"
+                ));
+            }
+        }
         claims.extend(self.claim.iter().cloned());
-        claims
+        Ok(claims)
     }
 }
 

@@ -113,6 +113,18 @@ async fn other_answers_are_no_success() {
         ("302 Found", "", "error: Found (302)"),
         ("503 Service Unavailable\r\nRetry-After: 3", "", "help: try again in 3 s"),
         ("200 OK", "<html>", "not as an idae-socket gateway does"),
+        (
+            "501 Unsupported method",
+            "<html>",
+            "error: Not Implemented (501)\nhelp: this does not look like an idae-socket gateway",
+        ),
+        ("401 Unauthorized", r#"{"code":"unauthorized"}"#, "help: give a publish key"),
+        ("404 Not Found", r#"{"code":"event_not_found"}"#, "help: the gateway's `events`"),
+        (
+            "422 Unprocessable Content",
+            r#"{"title":"T","detail":"D","code":"c","errors":[{"pointer":"/id","detail":"D"}]}"#,
+            "error: T: D (422, c)\nhelp: name somebody",
+        ),
     ] {
         let server = Server::start().await;
         let child = command(&server, &["publish", "e", "1"]).spawn().unwrap();
@@ -127,19 +139,24 @@ async fn wrong_usage_and_no_gateway_have_their_own_codes() {
     let server = Server::start().await;
     for (arguments, expected_code, expected) in [
         (&["publish", "e", "{oops}"][..], 2, "the payload is not JSON"),
+        (&["publish", "e", "-"], 2, "error: standard input was empty\n"),
         (&["publish", "", "1"], 2, "no event name"),
         (&["publish", "e"], 2, "<JSON>"),
         (&["publish", "e", "1", "--url", "ftp://h"], 2, "no http or https URL"),
         (&["listen", "--url", "ftp://h"], 2, "the scheme"),
         (&["listen", "--count", "0"], 2, "--count"),
+        (&["bench", "--url", "https://h"], 2, "write http://host:port"),
     ] {
         let (code, _, stderr) = ended(command(&server, arguments).spawn().unwrap()).await;
         assert!(code == expected_code && stderr.contains(expected), "{arguments:?}: {code} {stderr}");
     }
-    let commands = [command(&server, &["publish", "e", "1"]), command(&server, &["listen"])];
+    let commands = [&["publish", "e", "1"][..], &["listen"], &["bench", "--sockets", "2"]];
+    let commands = commands.map(|arguments| command(&server, arguments));
+    let address = server.address();
     drop(server);
     for mut command in commands {
         let (code, _, stderr) = ended(command.spawn().unwrap()).await;
+        assert!(stderr.contains(&address), "{stderr}");
         assert!(code == 3 && stderr.contains("cannot reach") && stderr.contains("help:"), "{code} {stderr}");
     }
 }
@@ -226,7 +243,21 @@ async fn listen_says_why_it_was_refused() {
     drop(peer);
     let (code, _, stderr) = ended(child).await;
     assert_eq!(code, 1);
-    assert!(stderr.starts_with("error: not subscribed: not for you (room_forbidden)\n"), "{stderr}");
+    assert!(
+        stderr.starts_with(
+            "error: not subscribed: not for you (room_forbidden)\nhelp: the gateway's `rooms.join`"
+        ),
+        "{stderr}"
+    );
+
+    let child = command(&server, &["listen", "--namespace", "/shop"]).spawn().unwrap();
+    let mut peer = server.session().await;
+    peer.text().await;
+    peer.send(r#"44/shop,{"message":"Invalid namespace"}"#).await;
+    let (code, _, stderr) = ended(child).await;
+    let expected =
+        "error: there is no namespace `/shop`\nhelp: the gateway's `namespaces` say which there are";
+    assert!(code == 1 && stderr.starts_with(expected), "{code} {stderr}");
 }
 
 #[cfg(unix)]

@@ -9,12 +9,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use idae_socket_protocol::websocket::{self, Decoder, Input, Message, Opcode, Role};
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::Failure;
 use super::recorder::{Recorder, empty};
 use super::wire::Wire;
+use super::{Failure, Unreachable};
+use crate::terminal::printable;
 
 /// Sockets that are opened at the same time.
 const OPENING_MAX: usize = 128;
@@ -63,7 +65,7 @@ impl Crowd {
                         drop((_turn, joined));
                         socket.listen(&recorder).await;
                     }
-                    Err(error) => _ = joined.send(Err(error.to_string())).await,
+                    Err(error) => _ = joined.send(Err(error)).await,
                 }
             });
         }
@@ -71,15 +73,15 @@ impl Crowd {
         let mut micros = empty();
         for _ in 0..count {
             let time = joins.recv().await.ok_or("a socket was lost while it was opened")?;
-            let time = time.map_err(|error| {
-                let hint = if error.contains("open files") {
-                    "; make `ulimit -n` larger, for the gateway too"
-                } else if error.contains("refused") {
-                    "; does the gateway run there?"
-                } else {
-                    ""
-                };
-                format!("a socket could not be opened: {error}{hint}")
+            let time = time.map_err(|error: Failure| {
+                if error.to_string().contains("open files") {
+                    let hint = "make `ulimit -n` larger, for the gateway too";
+                    return format!("a socket could not be opened: {error}; {hint}").into();
+                }
+                if error.is::<Unreachable>() {
+                    return error;
+                }
+                Failure::from(format!("a socket could not be opened: {error}"))
             })?;
             micros.saturating_record((time.as_micros() as u64).max(1));
         }
@@ -104,7 +106,7 @@ impl Socket {
         connect: Arc<str>,
         wire: &Wire,
     ) -> Result<Self, Failure> {
-        let stream = TcpStream::connect(address).await?;
+        let stream = TcpStream::connect(address).await.map_err(Unreachable)?;
         stream.set_nodelay(true)?;
         let key = STANDARD.encode(rand::random::<[u8; 16]>());
         let path = wire.socket_path(number);
@@ -214,10 +216,29 @@ impl Step {
                 *self = Self::Join;
             }
             (Self::Join, [b'4', b'3', ..]) if text.contains(r#""ok""#) => *self = Self::Joined,
-            (_, [b'4', b'3' | b'4', ..]) => *self = Self::Refused(text[2..].to_owned()),
+            (_, [b'4', b'3' | b'4', ..]) => *self = Self::Refused(reason(&text[2..])),
             _ => {}
         }
     }
+}
+
+/// The gateway's words in an acknowledgement or a refusal of the connection.
+fn reason(packet: &str) -> String {
+    let json = packet.trim_start_matches(|c: char| c.is_ascii_digit());
+    let answer = serde_json::from_str::<Value>(json).unwrap_or_default();
+    let answer = answer.get(0).unwrap_or(&answer);
+    let word = |of: Option<&Value>| of.and_then(Value::as_str).map(printable);
+    let code = word(answer.get("code").or_else(|| answer.pointer("/data/code")));
+    let detail = word(answer.get("detail").or_else(|| answer.get("message")));
+    let advice = match code.as_deref() {
+        Some("room_forbidden") => {
+            "; --token must let it into the rooms `bench:*`, which the gateway's `rooms.join` decides"
+        }
+        Some("token_missing") => "; give one with --token",
+        _ => "",
+    };
+    let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
+    format!("{}{code}{advice}", detail.unwrap_or_else(|| "refused".to_owned()))
 }
 
 fn feed(decoder: &mut Decoder, bytes: &mut [u8], mut hear: impl FnMut(&str)) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::Failure;
+use super::{Failure, Unreachable};
 
 const START_TIME_MAX: Duration = Duration::from_secs(10);
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
@@ -25,11 +25,9 @@ impl Gateway {
     pub(crate) fn at(url: &str, pid: Option<u32>) -> Result<Self, Failure> {
         use std::net::ToSocketAddrs as _;
         let host = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
-        if host.contains('/') {
-            return Err(format!("`{url}`: write http://host:port").into());
-        }
         let with_port = if host.rsplit_once(':').is_some() { host.to_owned() } else { format!("{host}:80") };
-        let address = with_port.to_socket_addrs()?.next().ok_or("the host has no address")?;
+        let address =
+            with_port.to_socket_addrs().map_err(Unreachable)?.next().ok_or("the host has no address")?;
         Ok(Self { address, pid, child: None })
     }
 
@@ -80,6 +78,14 @@ impl Gateway {
                 let _ = child.kill().await;
             }
         }
+    }
+}
+
+/// An address without a path, which is what the sockets can be opened at.
+pub(crate) fn plain_address(url: &str) -> Result<String, &'static str> {
+    match url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/') {
+        host if host.is_empty() || host.contains('/') => Err("write http://host:port"),
+        _ => Ok(url.to_owned()),
     }
 }
 

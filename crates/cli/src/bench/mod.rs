@@ -22,7 +22,7 @@ use self::publisher::Publisher;
 use self::recorder::Recorder;
 use self::report::{Report, Row};
 use self::wire::Wire;
-use crate::terminal::{REFUSED, complain};
+use crate::terminal::{REFUSED, complain, unreachable};
 
 /// Own share of a core above which the generator is the bottleneck.
 const BUSY_SHARE_MAX: f64 = 0.8;
@@ -48,11 +48,13 @@ What is measured:
   mixed      200 targeted events a second, while 4 broadcasts a second go to all
   idle       nothing at all: what sockets cost that only stay
 
-Latency is from the begin of a POST to the receipt by a socket. CPU is the gateway's, where the system tells
-it (Linux, and a gateway on this machine).")]
+Latency is from the begin of a POST to the receipt by a socket. \
+CPU is the gateway's, where the system tells it (Linux, and a gateway on this machine).
+
+Exit codes: 0 measured, 1 refused or failed, 2 wrong usage, 3 gateway not reachable")]
 pub(crate) struct Bench {
     /// A gateway that runs already
-    #[arg(long, value_name = "URL", env = "IDAE_SOCKET_URL")]
+    #[arg(long, value_name = "URL", env = "IDAE_SOCKET_URL", value_parser = gateway::plain_address)]
     url: Option<String>,
     /// Its publish key
     #[arg(long, value_name = "KEY", env = "IDAE_SOCKET_PUBLISH_KEY", hide_env_values = true)]
@@ -87,6 +89,18 @@ const PHASES: [&str; 5] = ["paced", "offered", "targeted", "mixed", "idle"];
 /// Why there is nothing to report.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// Nothing answers where the gateway should be.
+#[derive(Debug)]
+pub(crate) struct Unreachable(std::io::Error);
+
+impl std::fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the gateway cannot be reached: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unreachable {}
+
 /// Everything that a phase needs.
 struct Lab {
     gateway: Gateway,
@@ -100,7 +114,10 @@ impl Bench {
     pub(crate) async fn run(self) -> ExitCode {
         match self.measure().await {
             Ok(report) => report.print(self.json),
-            Err(error) => complain(REFUSED, error, None),
+            Err(error) => match (error.downcast_ref::<Unreachable>(), &self.url) {
+                (Some(Unreachable(cause)), Some(url)) => unreachable(url, &cause.to_string()),
+                _ => complain(REFUSED, error, None),
+            },
         }
     }
 

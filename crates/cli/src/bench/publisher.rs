@@ -13,9 +13,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
-use super::Failure;
 use super::recorder::Recorder;
 use super::wire::Wire;
+use super::{Failure, Unreachable};
+use crate::publish::Problem;
 
 /// POSTs of a paced phase that may wait for their answers; one more waits for one of them.
 const WAITING_MAX: usize = 64;
@@ -142,7 +143,7 @@ impl Publisher {
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {
-        let stream = TcpStream::connect(self.address).await?;
+        let stream = TcpStream::connect(self.address).await.map_err(Unreachable)?;
         stream.set_nodelay(true)?;
         let (connection, driver) = handshake(TokioIo::new(stream)).await?;
         tokio::spawn(driver);
@@ -165,7 +166,8 @@ impl Publisher {
         if status.is_success() {
             return Ok(());
         }
-        Err(format!("a publish was refused with {status}: {}", String::from_utf8_lossy(&body)).into())
+        let problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
+        Err(format!("a publish was refused: {}", problem.describe(status)).into())
     }
 }
 

@@ -32,6 +32,7 @@ const CURES = {
   introspection_unavailable: 'Check auth.introspection_url.',
   introspection_timeout: 'Check the service at auth.introspection_url.',
   jwks_unavailable: 'Check auth.jwks_url.',
+  'Invalid namespace': 'Choose one that the setting namespaces allows.',
   namespace_forbidden: 'Choose a namespace that fits the claims.',
   room_forbidden: 'Allow it by a role or in rooms.join; for a publish key, in its rooms.',
   authorize_unavailable: 'Check rooms.authorize_url.',
@@ -125,15 +126,24 @@ function connect() {
   socket = window.io(base.origin + namespace(), {
     path: socketPath(),
     forceNew: true,
+    autoConnect: false,
     auth: (give) => give(token() ? { token: token() } : {}),
   });
+  socket.io.decoder = new socket.io.decoder.constructor(exact);
   socket.on('connect', onConnect);
   socket.on('connect_error', onRefusal);
   socket.on('disconnect', onDisconnect);
   socket.onAny(hear);
   socket.io.on('open', () => socket?.io.engine.on('upgrade', showSession));
+  socket.connect();
   tell('refusal');
   show('wait', 'Connecting');
+}
+
+/** Keeps the digits of numbers that JavaScript would write otherwise, where the browser can. */
+function exact(_, value, context) {
+  const source = typeof value === 'number' ? context?.source : undefined;
+  return source && source !== String(value) && JSON.rawJSON ? JSON.rawJSON(source) : value;
 }
 
 /** Ends the session; what is told about it stays on the page. */
@@ -151,6 +161,8 @@ async function onConnect() {
   if (!socket.recovered) info = {};
   tell('refusal');
   show('on', 'Connected');
+  // The numbers count this connection, too.
+  readMetrics();
   if (!socket.recovered) {
     for (const room of joined) await change('subscribe', room);
   }
@@ -242,6 +254,7 @@ function showSession() {
   put('session', on ? (socket.recovered ? 'recovered' : 'new') : '–');
   showRooms(on && info.status ? (list(info.rooms) ?? [...joined]) : []);
   showIdentity();
+  showCount();
 }
 
 function showRooms(rooms) {
@@ -330,7 +343,8 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 async function publish() {
   const { url, body, field, fault } = compose();
   if (fault) {
-    tell('answer', notice('bad', fault));
+    // What is wrong with the payload is said below it.
+    tell('answer', ...(field === 'payload' ? [] : [notice('bad', fault)]));
     mark([field]);
     $(field).focus();
     return;
@@ -352,9 +366,16 @@ async function publish() {
 
 function receipt({ id, sockets }, took) {
   const node = notice('good', `Delivered to ${count(sockets, 'socket')} in ${duration(took)}.`);
-  if (!sockets) node.append(make('p', {}, 'Nobody is there. Join one of these rooms and publish again.'));
+  if (!sockets) node.append(make('p', {}, `Nobody is there. ${whoWould()}`));
   node.append(make('p', { className: 'aside' }, 'Event id ', make('code', {}, short(id))));
   return node;
+}
+
+/** Who would get what the form describes. */
+function whoWould() {
+  if ($('broadcast').checked) return 'Connect a client and publish again.';
+  if ($('to-rooms').value.trim()) return 'Join one of these rooms and publish again.';
+  return "A socket is a user's if its token names the user.";
 }
 
 function problem(answer, status) {
@@ -396,7 +417,7 @@ let drawing = false;
 function hear(name, ...args) {
   // With recovery on, the offset of an event is one more argument. (The client's own word for it has another
   // name in each of its builds.)
-  if (args.length > 1 && /^[\w-]{16}$/.test(args.at(-1))) args.pop();
+  if (args.length > 1 && typeof args.at(-1) === 'string' && /^[\w-]{16}$/.test(args.at(-1))) args.pop();
   heard += 1;
   pending.push({ time: new Date(), name, args });
   // A page that is hidden or paused draws nothing and must not grow either.
@@ -428,7 +449,7 @@ function draw() {
 function entry({ time, name, args }) {
   const text = args.map((arg) => json(arg)).join(', ');
   const envelope = settings.deliver === 'envelope' && args[0]?.payload !== undefined ? args[0] : {};
-  const rooms = [envelope.rooms ?? []].flat().map(String);
+  const rooms = [envelope.rooms ?? []].flat().map((room) => (typeof room === 'string' ? room : json(room)));
   const preview = envelope.payload === undefined ? text : json(envelope.payload);
   return { time, name, args, text, rooms, preview, size: bytes(new TextEncoder().encode(text).length) };
 }
@@ -486,7 +507,9 @@ function showCount() {
   if (paused) parts.push(`${pending.length} waiting`);
   else if (heard > kept.length) parts.push(`last ${kept.length} kept`);
   put('events-count', parts.join(' · '));
-  $('events-none').hidden = $('list').hasChildNodes();
+  const isEmpty = !$('list').hasChildNodes();
+  $('events-off').hidden = !isEmpty || kept.length || socket;
+  $('events-none').hidden = !isEmpty || !$('events-off').hidden;
   if (kept.length) put('events-none', 'No event matches the filter.');
 }
 
@@ -517,6 +540,8 @@ function showMetrics(samples, at) {
   const follows = last && events >= last.events;
   const rate = follows ? (events - last.events) / (at - last.at) : null;
   const [p50, p99] = follows ? quantiles(buckets, last.buckets, [0.5, 0.99]) : [null, null];
+  // What another process was measured at says nothing about this one.
+  if (!follows) series.p50 = series.p99 = [];
   last = { at, events, buckets };
   const connections = sum(all('connections'));
   const polling = sum(all('connections').filter(({ labels }) => labels.transport === 'polling'));
@@ -642,7 +667,9 @@ const tell = (id, ...nodes) => $(id).replaceChildren(...nodes);
 function refusal({ code, title, detail = 'Refused.' }) {
   const node = notice('bad', title ?? detail);
   if (title) node.append(make('p', {}, detail));
-  if (Object.hasOwn(CURES, code)) node.append(make('p', {}, make('b', {}, 'Cure: '), CURES[code]));
+  // Socket.IO's own refusal has no code.
+  const cure = code ?? detail;
+  if (Object.hasOwn(CURES, cure)) node.append(make('p', {}, make('b', {}, 'Cure: '), CURES[cure]));
   if (code) {
     const link = make('a', { href: DOCS + encodeURIComponent(code), target: '_blank', rel: 'noreferrer' }, 'explained');
     node.append(make('p', { className: 'aside' }, make('code', {}, short(code)), ' ', link));
