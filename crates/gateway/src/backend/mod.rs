@@ -280,7 +280,9 @@ impl Backend {
         let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
         let (asked, others): (Vec<_>, Vec<_>) = pairs.partition(|(key, _)| *key == "deliver");
         // Almost right, it would be passed over without a word. Others are for whatever is in between.
-        if let Some((unknown, _)) = others.iter().find(|(key, _)| strsim::damerau_levenshtein(key, "deliver") <= 2) {
+        if let Some((unknown, _)) =
+            others.iter().find(|(key, _)| strsim::damerau_levenshtein(key, "deliver") <= 2)
+        {
             let unknown: String = unknown.chars().take(submission::NAME_CHARS_SHOWN).collect();
             return Err(Problem::new(
                 Code::UnknownField,
