@@ -117,51 +117,46 @@ mod tests {
 
     use super::*;
 
-    const TIME_MAX: Duration = Duration::from_millis(200);
-
     /// A stream, and a peer of it that has not read anything yet.
-    async fn pair() -> (Pushing, TcpStream) {
+    async fn pair(time_max: Duration) -> (Pushing, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (Pushing::new(listener.accept().await.unwrap().0, TIME_MAX), peer)
+        (Pushing::new(listener.accept().await.unwrap().0, time_max), peer)
     }
 
-    /// Tries to write once, as a connection does when its clock ticks.
-    async fn attempt(stream: &mut Pushing) -> Poll<io::Result<usize>> {
-        poll_fn(|cx| Poll::Ready(Pin::new(&mut *stream).poll_write(cx, &[7; 65536]))).await
-    }
-
-    async fn fill(stream: &mut Pushing) {
-        // The first time nothing goes before the reactor has seen the stream, and the peer's side fills up behind ours.
-        for _ in 0..5 {
-            while let Poll::Ready(written) = attempt(stream).await {
-                written.unwrap();
+    /// Tries to write until `is_enough`, now and then, as a connection does when its clock ticks.
+    async fn push(
+        stream: &mut Pushing,
+        is_enough: impl Fn(&Poll<io::Result<usize>>) -> bool,
+    ) -> io::Result<usize> {
+        loop {
+            let written = poll_fn(|cx| Poll::Ready(Pin::new(&mut *stream).poll_write(cx, &[7; 65536]))).await;
+            if is_enough(&written) {
+                return match written {
+                    Poll::Ready(written) => written,
+                    Poll::Pending => Ok(0),
+                };
             }
-            sleep(TIME_MAX / 10).await;
+            if written.is_pending() {
+                sleep(Duration::from_millis(5)).await;
+            }
         }
     }
 
     #[tokio::test]
     async fn who_does_not_read_is_given_up() {
-        let (mut stream, _peer) = pair().await;
-        fill(&mut stream).await;
-        assert!(attempt(&mut stream).await.is_pending(), "too early");
-        sleep(TIME_MAX).await;
-        let Poll::Ready(Err(error)) = attempt(&mut stream).await else { panic!("it was not given up") };
+        let (mut stream, _peer) = pair(Duration::from_millis(100)).await;
+        let error = push(&mut stream, |written| matches!(written, Poll::Ready(Err(_)))).await.unwrap_err();
         assert!(error.get_ref().unwrap().is::<Stuck>(), "{error}");
     }
 
     #[tokio::test]
     async fn who_reads_a_little_is_not() {
-        let (mut stream, mut peer) = pair().await;
-        fill(&mut stream).await;
+        let (mut stream, mut peer) = pair(Duration::from_secs(3600)).await;
         for _ in 0..3 {
-            sleep(TIME_MAX).await;
+            push(&mut stream, Poll::is_pending).await.unwrap();
             peer.read_exact(&mut vec![0; 1 << 20]).await.unwrap();
-            sleep(TIME_MAX / 10).await;
-            if let Poll::Ready(written) = attempt(&mut stream).await {
-                written.unwrap();
-            }
+            assert!(push(&mut stream, Poll::is_ready).await.unwrap() > 0);
         }
     }
 }
