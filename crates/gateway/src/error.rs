@@ -23,7 +23,7 @@ pub enum Error {
         "{host}:{port} is in use by another program; stop it, or choose another port (--port, IDAE_SOCKET_PORT)"
     )]
     PortTaken {
-        /// The host that was to be bound, or that of its addresses which is taken.
+        /// The address that is taken.
         host: String,
         /// The port.
         port: u16,

@@ -14,6 +14,9 @@ use hyper::rt::{Sleep, Timer};
 /// How often a connection is polled on which nothing happens.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long a stopping gateway still waits for what was sent before it said so, to answer it with the reason.
+pub(crate) const ARRIVAL_TIME_MAX: Duration = Duration::from_millis(500);
+
 /// Resolves when its time is over and somebody looks.
 struct Patience(Instant);
 

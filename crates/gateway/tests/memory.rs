@@ -1,5 +1,5 @@
-//! What a socket that only stays costs in memory, and that an event costs the same whatever the number of its
-//! receivers. Counted in this process, by its allocator, so neither time nor other programs disturb it.
+//! What a socket that only stays costs in memory, that an event costs the same whatever the number of its receivers,
+//! and a body the same whatever the number of its faults. Counted in this process, by its allocator, so neither time nor other programs disturb it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{Read, Write};
@@ -22,6 +22,9 @@ const SOCKET_BLOCKS_MAX: f64 = 13.5;
 const EVENT_BLOCKS_MAX: f64 = 10.0;
 
 const EVENTS: usize = 50;
+
+/// Pieces of memory for a hundred times the faults of a body: what holds the fields grows by doubling.
+const FAULTS_BLOCKS_MAX: u64 = 100;
 
 /// A client that allocates nothing once it has joined.
 struct Client(TcpStream);
@@ -102,8 +105,27 @@ async fn blocks_per_event(gateway: &Gateway, room: &str, clients: &mut [Client])
     (dhat::HeapStats::get().total_blocks - before) as f64 / EVENTS as f64
 }
 
+/// Pieces of memory that it takes to refuse a body with so many unknown fields.
+async fn blocks_to_refuse(address: SocketAddr, fields: usize) -> u64 {
+    let body = format!("{{{}}}", vec![r#""zzzz":1"#; fields].join(","));
+    let request = format!(
+        "POST /e HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let before = dhat::HeapStats::get().total_blocks;
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    });
+    assert!(answer.await.unwrap().starts_with("HTTP/1.1 422 "));
+    dhat::HeapStats::get().total_blocks - before
+}
+
 #[tokio::test]
-async fn sockets_are_small_and_events_are_shared() {
+async fn sockets_are_small_events_are_shared_and_faults_are_few() {
     let _profiler = dhat::Profiler::builder().testing().build();
     let mut config = Config::default();
     config.socket.connections_per_address_max = 10_000;
@@ -132,5 +154,11 @@ async fn sockets_are_small_and_events_are_shared() {
     assert!(of_few <= EVENT_BLOCKS_MAX, "an event takes {of_few} blocks");
     // A frame that is queued is counted, one that leaves at once is not.
     assert!(of_many <= of_few + 1.5, "432 sockets more take {} blocks more", of_many - of_few);
+
+    // The first one makes what the others find.
+    blocks_to_refuse(address, 200).await;
+    let (some, more) = (blocks_to_refuse(address, 200).await, blocks_to_refuse(address, 20_000).await);
+    println!("a body: {some} blocks with 200 faults, {more} with 20,000");
+    assert!(more <= some + FAULTS_BLOCKS_MAX, "19,800 faults more take {} blocks more", more - some);
     gateway.stop_now().await;
 }

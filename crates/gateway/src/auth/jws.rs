@@ -11,9 +11,6 @@ use serde_json::{Map, Value};
 use super::refusal::{Refusal, RefusalCode};
 use crate::config::Algorithm;
 
-/// A longer token is none.
-pub(crate) const TOKEN_BYTES_MAX: usize = 16 * 1024;
-
 /// Keys tried for a token that names none.
 const KEYS_TRIED_MAX: usize = 16;
 

@@ -26,7 +26,6 @@ use claims::ClaimNames;
 pub use claims::Identity;
 use introspection::Introspection;
 pub use jws::Signer;
-pub(crate) use jws::TOKEN_BYTES_MAX;
 use jwt::Jwt;
 pub(crate) use keys::{KeyRefused, PublishKeys, Publisher};
 pub use refusal::{Refusal, RefusalCode};
@@ -34,6 +33,9 @@ pub(crate) use token::presented;
 
 use crate::config::{self, Mode, Strategy};
 use crate::outbound::Outbound;
+
+/// A longer token is none, whatever the strategy.
+pub(crate) const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
 /// Who somebody is, or why that cannot be told.
 pub(crate) type Verdict = Result<Arc<Identity>, Refusal>;

@@ -21,6 +21,7 @@ use super::{Backend, IDEMPOTENCY_KEY, ReplyBody, access, json, json_response, re
 use crate::auth::Publisher;
 use crate::body;
 use crate::observe::Metrics;
+use crate::patience::ARRIVAL_TIME_MAX;
 
 const NDJSON: &str = "application/x-ndjson";
 
@@ -33,9 +34,6 @@ const REPLIES_WAITING_MAX: usize = 16;
 
 /// How long a stream may be silent before it is ended.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
-
-/// How long a stopping gateway still waits for a line, to answer it with the reason why it is not published.
-const ARRIVAL_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// What the request says of all its items.
 struct Batch {

@@ -171,9 +171,12 @@ impl Forwarder {
         // With less time left it would be sent only to be given up, and the backend would work for nobody.
         let wait_max = route.time_max / 2;
         let Ok(turns) = timeout(wait_max, turns).await else {
-            let detail = format!("no turn within {} ms: the event was not sent", wait_max.as_millis());
-            tracing::warn!(event = event.name, reason = detail, "an event was not forwarded");
-            return Err(Unanswered::new("forward_timeout", detail));
+            let (code, detail) = (
+                "forward_timeout",
+                format!("no turn within {} ms: the event was not sent", wait_max.as_millis()),
+            );
+            tracing::warn!(event = event.name, code, reason = detail, "an event was not forwarded");
+            return Err(Unanswered::new(code, detail));
         };
         let Some((_client_turn, _place, _turn)) = turns else {
             return Err(Unanswered::new("forward_busy", "too many events are on their way to the backend"));

@@ -101,7 +101,7 @@ impl<'a> Submission<'a> {
             return Err(Problem::of_fields(errors.0));
         };
         let mut fields = Known::default();
-        let mut is_checked = false;
+        let mut is_odd = false;
         for (name, field) in &pairs {
             let slot = match name.as_ref() {
                 "payload" => &mut fields.payload,
@@ -115,11 +115,7 @@ impl<'a> Submission<'a> {
                 "volatile" => &mut fields.volatile,
                 "event" if more_fields.contains(&"event") => &mut fields.event,
                 unknown => {
-                    // Keys are read leniently. What only looks like JSON is told so.
-                    if !is_checked && unknown.bytes().any(|byte| byte < b' ') {
-                        value(json)?;
-                        is_checked = true;
-                    }
+                    is_odd |= unknown.bytes().any(|byte| byte < b' ');
                     errors.unknown(unknown, more_fields);
                     continue;
                 }
@@ -127,6 +123,10 @@ impl<'a> Submission<'a> {
             if slot.replace(field.get()).is_some() {
                 errors.add(&format!("/{name}"), Code::DuplicateField, format!("`{name}` is given twice"));
             }
+        }
+        if is_odd {
+            // Keys are read leniently. What only looks like JSON is told so.
+            value(json)?;
         }
         let (submission, event) = fields.check(settings, &mut errors);
         match (submission, errors.0) {

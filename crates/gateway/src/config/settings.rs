@@ -108,7 +108,8 @@ section! {
     authorize_url: Option<Address> = None;
     /// For how many seconds that answer is remembered; 0 asks every time.
     authorize_cache_s: u64 = 30, in 0..=86_400;
-    /// How many milliseconds it may take before the room is refused.
+    /// How many milliseconds it may take before the room is refused. Of one client eight rooms are asked for at a
+    /// time, and none is begun later than that behind the first.
     authorize_timeout_ms: u64 = 3_000, in 1..=600_000;
 }
 

@@ -5,6 +5,7 @@ mod selection;
 mod threads;
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::console::Console;
 use crate::error::Error;
 use crate::history::{self, History};
 use crate::hub::{self, Hub};
-use crate::listen::{self, Router};
+use crate::listen::{self, BindError, Router};
 use crate::observe::Metrics;
 use crate::outbound::Outbound;
 use crate::places::{self, Places};
@@ -180,7 +181,7 @@ impl HttpDriver {
         }
         warn_of_few_files(config.socket.connections_max);
         let listeners =
-            listen::bind(&config.host, port).await.map_err(|source| listen_error(&config, source))?;
+            listen::bind(&config.host, port).await.map_err(|error| listen_error(&config, error))?;
         let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = Threads::start(cores.min(hub::SHARDS_MAX)).map_err(Error::Thread)?;
@@ -222,14 +223,12 @@ fn warn_of_few_files(connections_max: usize) {
     }
 }
 
-fn listen_error(config: &Config, source: std::io::Error) -> Error {
-    let (host, port) = (config.host.clone(), config.port);
-    match source.kind() {
-        // It holds the address if that is another one than the host's first.
-        std::io::ErrorKind::AddrInUse => {
-            Error::PortTaken { host: source.get_ref().map_or(host, ToString::to_string), port }
-        }
-        _ => Error::Listen { host, port, source },
+fn listen_error(config: &Config, error: BindError) -> Error {
+    let port = config.port;
+    match error {
+        BindError::Taken(IpAddr::V6(address)) => Error::PortTaken { host: format!("[{address}]"), port },
+        BindError::Taken(IpAddr::V4(address)) => Error::PortTaken { host: address.to_string(), port },
+        BindError::Other(source) => Error::Listen { host: config.host.clone(), port, source },
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::time::sleep;
 
 use super::stuck::{Pushing, Stuck};
 use crate::backend::{Backend, ReplyBody};
-use crate::patience::{LOOK_INTERVAL, Patient};
+use crate::patience::{ARRIVAL_TIME_MAX, LOOK_INTERVAL, Patient};
 use crate::places::Permit;
 use crate::rules::Proxies;
 use crate::sockets::{Answer, Sockets, Upgrade};
@@ -37,9 +37,6 @@ const HEADERS_MAX: usize = 100;
 
 /// How long a peer may take no byte of an answer that is there for it.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
-
-/// How long a stopping gateway still listens on a connection for a request that was sent before it said so.
-const ARRIVAL_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// Knows which side a request is for.
 pub(crate) struct Router {

@@ -48,36 +48,48 @@ const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
 
 /// Binds the port on the host's addresses. A loopback host is bound on IPv4 and IPv6, because
 /// `localhost` may mean either.
-pub(crate) async fn bind(host: &str, port: u16) -> io::Result<Vec<std::net::TcpListener>> {
+pub(crate) async fn bind(host: &str, port: u16) -> Result<Vec<std::net::TcpListener>, BindError> {
     let addresses = resolve(host).await?;
     let mut tries = 0;
     loop {
         match bind_all(&addresses, port) {
             // A free port of one family may be taken in the other; the next one will not be.
-            Err(error)
-                if port == 0 && error.kind() == io::ErrorKind::AddrInUse && tries < FREE_PORT_TRIES =>
-            {
-                tries += 1;
-            }
+            Err(BindError::Taken(_)) if port == 0 && tries < FREE_PORT_TRIES => tries += 1,
             bound => return bound,
         }
     }
 }
 
-fn bind_all(addresses: &[IpAddr], port: u16) -> io::Result<Vec<std::net::TcpListener>> {
-    let mut listeners = vec![listen(SocketAddr::new(addresses[0], port))?];
+/// Why the host and port cannot be listened on.
+#[derive(Debug)]
+pub(crate) enum BindError {
+    /// Another program listens at this address, which may be one of several of the host.
+    Taken(IpAddr),
+    Other(io::Error),
+}
+
+impl From<io::Error> for BindError {
+    fn from(error: io::Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+fn bind_all(addresses: &[IpAddr], port: u16) -> Result<Vec<std::net::TcpListener>, BindError> {
+    let listen = |address: IpAddr, port| {
+        listen(SocketAddr::new(address, port)).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => BindError::Taken(address),
+            _ => BindError::Other(error),
+        })
+    };
+    let mut listeners = vec![listen(addresses[0], port)?];
     let port = listeners[0].local_addr()?.port();
     for address in &addresses[1..] {
-        match listen(SocketAddr::new(*address, port)) {
+        match listen(*address, port) {
             Ok(listener) => listeners.push(listener),
             // Somebody else would answer for us to whoever resolves the name to this address.
-            // The host is not the address that is taken, so the error has to name it.
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let taken = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
-                return Err(io::Error::new(io::ErrorKind::AddrInUse, taken));
-            }
+            Err(taken @ BindError::Taken(_)) => return Err(taken),
             // A machine without IPv6, say. One address is bound, and that is what is told.
-            Err(error) => tracing::debug!(%address, port, %error, "address not bound"),
+            Err(BindError::Other(error)) => tracing::debug!(%address, port, %error, "address not bound"),
         }
     }
     Ok(listeners)
