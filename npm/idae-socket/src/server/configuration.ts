@@ -176,7 +176,10 @@ export interface RoomsConfiguration {
   authorize_url?: string;
   /** For how many seconds that answer is remembered; 0 asks every time. 0 to 86400. Default: 30. */
   authorize_cache_s?: number;
-  /** How many milliseconds it may take before the room is refused. 1 to 600000. Default: 3000. */
+  /**
+   * How many milliseconds it may take before the room is refused. Of one client eight rooms are asked for at a
+   * time, and none is begun later than that behind the first. 1 to 600000. Default: 3000.
+   */
   authorize_timeout_ms?: number;
 }
 
