@@ -60,6 +60,13 @@ fn event_out(payload: String) -> Frame {
     Frame::text_from_parts(["42", "", "[\"", "db-change", "\",", black_box(&payload), "]"])
 }
 
+#[library_benchmark]
+#[bench::short(args = [64], setup = event, config = at_most(9_500))]
+#[bench::long(args = [65_536], setup = event, config = at_most(210_000))]
+fn repacked(message: String) -> Vec<u8> {
+    socketio::repack(black_box(&message), &[])
+}
+
 /// A room with clients in it.
 struct Room {
     /// Where the clients run, which is not where is counted.
@@ -105,7 +112,7 @@ fn delivery(room: Room) -> Room {
     room
 }
 
-library_benchmark_group!(name = codec, benchmarks = [frame_in, packet_in, event_out]);
+library_benchmark_group!(name = codec, benchmarks = [frame_in, packet_in, event_out, repacked]);
 library_benchmark_group!(name = fan_out, benchmarks = [delivery]);
 
 main!(library_benchmark_groups = [codec, fan_out]);

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { eventually, sleep } from '../harness/events.js';
 import { startGateway } from '../harness/gateway.js';
-import { metrics, metricsShow } from '../harness/metrics.js';
+import { metrics, metricsShow, parseMetrics } from '../harness/metrics.js';
 import { OPCODE, RawConnection, request, requestBytes, tryUpgrade } from '../harness/raw.js';
 import { Polling, ask, bystander, connected, join, openProbe, openSession } from '../harness/sessions.js';
 import { Backend, HANG } from '../identity/tokens.js';
@@ -75,11 +75,10 @@ describe('connections and sessions', () => {
       }
       // Somebody has to leave before the metrics can be read.
       held.pop().socket.destroy();
-      await eventually(
-        () => request(gateway, { path: '/livez' }).then((reply) => reply.status === 200),
-        'a place to become free',
-      );
-      const now = await metrics(gateway);
+      const now = await eventually(async () => {
+        const { status, text } = await request(gateway, { path: '/metrics' });
+        return status === 200 && parseMetrics(text);
+      }, 'a place to become free');
       assert.ok(now.limit(setting) >= 3, `${now.limit(setting)} counted`);
       assert.equal(now.limit(setting === 'connections_max' ? 'connections_per_address_max' : 'connections_max'), 0);
     });

@@ -14,7 +14,7 @@ mod websocket;
 
 pub use engineio::{engineio_payload, engineio_request};
 pub use gateway::{http_request, publish_body, token};
-pub use socketio::{socketio_connection, socketio_packet};
+pub use socketio::{socketio_connection, socketio_msgpack, socketio_packet};
 pub use websocket::{websocket_client, websocket_server};
 
 /// Every decoder by the name of its corpus, with the function that holds it to its invariants.
@@ -25,6 +25,7 @@ pub const TARGETS: &[Target] = &[
     ("engineio_request", engineio_request),
     ("socketio_packet", socketio_packet),
     ("socketio_connection", socketio_connection),
+    ("socketio_msgpack", socketio_msgpack),
     ("http_request", http_request),
     ("publish_body", publish_body),
     ("token", token),

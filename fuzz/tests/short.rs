@@ -13,9 +13,10 @@ const MUTATIONS_THROUGH_A_GATEWAY: usize = 2_000;
 /// Longer inputs only repeat what shorter ones reach under the targets' low limits.
 const INPUT_BYTES_MAX: usize = 1024;
 
-/// Where decoders change their mind: lengths, masks and opcodes of frames, marks of packets and JSON.
+/// Where decoders change their mind: lengths, masks and opcodes of frames, marks of packets, JSON and
+/// MessagePack.
 const TELLING_BYTES: &[u8] = b"\x00\x01\x02\x7d\x7e\x7f\x80\x81\x82\x88\x89\x8a\xfd\xfe\xff\x1e\
-    0123456b-/,[]{}\":\\&=%\n";
+    \x92\xa1\xc0\xc4\xc7\xcb\xd4\xd7\xd9\xdc\xde0123456b-/,[]{}\":\\&=%\n";
 
 #[test]
 fn every_target_holds_for_its_seeds_and_their_mutations() {

@@ -213,8 +213,10 @@ impl<'d> Session<'d> {
             return Ok(());
         }
         match packet.content {
-            Content::Connect(json) if !self.is_joined() => return self.accepted(json.unwrap_or("{}")),
-            Content::ConnectError(json) if !self.is_joined() => return Err(End::NotJoined(refusal(json))),
+            Content::Connect(json) if !self.is_joined() => {
+                return self.accepted(json.as_deref().unwrap_or("{}"));
+            }
+            Content::ConnectError(json) if !self.is_joined() => return Err(End::NotJoined(refusal(&json))),
             Content::Disconnect if self.is_joined() => {
                 return Err(End::Left(DisconnectReason::IoServerDisconnect));
             }

@@ -40,8 +40,8 @@ pub use keys::PublishKey;
 pub use reference::reference;
 pub use secret::Secret;
 pub use settings::{
-    Algorithm, Auth, Config, Deliver, IntrospectionFormat, Level, Log, LogFormat, Mode, Publish, Recovery,
-    Rooms, Socket, Strategy, Transport,
+    Algorithm, Auth, Config, Deliver, IntrospectionFormat, Level, Log, LogFormat, Mode, Parser, Publish,
+    Recovery, Rooms, Socket, Strategy, Transport,
 };
 
 use reading::Reading;

@@ -151,6 +151,8 @@ section! {
     path: String = "/socket.io/".to_owned();
     /// The transports that are offered.
     transports: Vec<Transport> = vec![Transport::Polling, Transport::WebSocket];
+    /// The parsers that clients may use; the first packet of each says which it uses.
+    parsers: Vec<Parser> = vec![Parser::Json, Parser::Msgpack];
     /// The web origins whose pages may connect, such as `https://app.example.com`, or `*` for all.
     /// When not set: the loopback origins with strategy `none`, otherwise all without credentials.
     cors_origins: Option<Vec<String>> = None;
@@ -300,6 +302,16 @@ choice! {
 }
 
 choice! {
+    /// A way to write the packets of Socket.IO.
+    Parser {
+        /// The default parser of every client.
+        Json = "json",
+        /// `socket.io-msgpack-parser`.
+        Msgpack = "msgpack",
+    }
+}
+
+choice! {
     /// The least important line that is still logged.
     Level {
         /// Nothing.
@@ -329,7 +341,7 @@ choice! {
     }
 }
 
-choices!(Transport, Algorithm);
+choices!(Transport, Parser, Algorithm);
 
 impl Algorithm {
     /// The bytes of the hash of an HMAC algorithm, which is how long its secret should be. `None` for one

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use idae_socket_protocol::engineio::{self, Message};
-use idae_socket_protocol::socketio::{self, Args};
+use idae_socket_protocol::socketio::{self, Args, Parsers};
 use tokio::sync::watch;
 
 pub use self::gateway::Gateway;
@@ -18,7 +18,7 @@ pub use self::selection::{Answers, Selection};
 use self::threads::Threads;
 use crate::auth::{self, Auth, Check, Identity, PublishKeys, Refusal};
 use crate::backend::{self, Authorizer, Backend, Forwarder, Secrets};
-use crate::config::{Config, Deliver, Strategy, Transport};
+use crate::config::{Config, Deliver, Parser, Strategy, Transport};
 use crate::console::Console;
 use crate::error::Error;
 use crate::history::{self, History};
@@ -306,6 +306,10 @@ impl Parts {
             event_interval: Duration::from_secs(1)
                 / u32::try_from(socket.events_per_s_max).unwrap_or(u32::MAX),
             connection: socketio::Limits {
+                parsers: Parsers {
+                    json: socket.parsers.contains(&Parser::Json),
+                    msgpack: socket.parsers.contains(&Parser::Msgpack),
+                },
                 namespaces_max: socket.namespaces_max,
                 auth_bytes_max: socket.auth_bytes_max,
                 attachments_bytes_max: socket.payload_bytes_max,

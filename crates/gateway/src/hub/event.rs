@@ -1,16 +1,30 @@
 //! One event in the shapes that sockets want.
 
+use idae_socket_protocol::socketio::{Parser, repack};
 use idae_socket_protocol::websocket::Frame;
 
 use super::Target;
 
 /// How a socket wants its events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
-    /// The event and its argument.
-    Plain,
-    /// And behind it the offset, which a client that can be recovered remembers.
-    WithOffset,
+pub(crate) struct Shape {
+    pub(crate) parser: Parser,
+    /// Behind the argument comes the offset, which a client that can be recovered remembers.
+    pub(crate) has_offset: bool,
+}
+
+impl Shape {
+    /// How many there are.
+    pub(super) const COUNT: usize = 4;
+
+    /// Its place among all.
+    pub(super) const fn index(self) -> usize {
+        let parser = match self.parser {
+            Parser::Json => 0,
+            Parser::Msgpack => 2,
+        };
+        parser + self.has_offset as usize
+    }
 }
 
 /// An event on its way to its sockets.
@@ -37,16 +51,20 @@ impl Event {
         Self { target, volatile, position, encoded, tail }
     }
 
-    /// The event with its offset, if there is a history.
-    pub(crate) const fn with_offset(&self) -> &Frame {
-        &self.encoded
+    /// The event in one of its shapes. The encoded form is shared, another is made anew.
+    pub(crate) fn frame(&self, shape: Shape) -> Frame {
+        let json =
+            if shape.has_offset || self.tail == 0 { self.encoded.clone() } else { self.without_offset() };
+        match shape.parser {
+            Parser::Json => json,
+            Parser::Msgpack => {
+                let payload = json.payload();
+                Frame::binary(&repack(std::str::from_utf8(&payload).unwrap_or_default(), &[]))
+            }
+        }
     }
 
-    /// The event without an offset: the same frame if it has none, or a new one.
-    pub(crate) fn without_offset(&self) -> Frame {
-        if self.tail == 0 {
-            return self.encoded.clone();
-        }
+    fn without_offset(&self) -> Frame {
         let payload = self.encoded.payload();
         let head = &payload[..payload.len() - self.tail];
         // Cut before a comma, so it is text as before.

@@ -101,8 +101,8 @@ struct Lists {
 /// One event on its way through all shards.
 pub(super) struct Dispatch {
     event: Arc<Event>,
-    /// The shape without offset. Here and not in the event, which the history keeps.
-    plain: OnceLock<Frame>,
+    /// The shapes that some socket wants. Here and not in the event, which the history keeps.
+    frames: [OnceLock<Frame>; Shape::COUNT],
     /// When it was taken up.
     at: Instant,
     sockets: AtomicUsize,
@@ -114,7 +114,7 @@ impl Dispatch {
     pub(super) fn new(event: Arc<Event>, at: Instant, shards: usize) -> Self {
         Self {
             event,
-            plain: OnceLock::new(),
+            frames: Default::default(),
             at,
             sockets: AtomicUsize::new(0),
             shards_left: AtomicUsize::new(shards),
@@ -124,10 +124,7 @@ impl Dispatch {
 
     /// The event as a socket wants it.
     fn frame(&self, shape: Shape) -> &Frame {
-        match shape {
-            Shape::WithOffset => self.event.with_offset(),
-            Shape::Plain => self.plain.get_or_init(|| self.event.without_offset()),
-        }
+        self.frames[shape.index()].get_or_init(|| self.event.frame(shape))
     }
 
     /// How many sockets got the event, as soon as it is queued on all of them.

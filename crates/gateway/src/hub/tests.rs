@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use idae_socket_protocol::socketio::Parser;
 use idae_socket_protocol::websocket::Frame;
 use proptest::prelude::*;
 
@@ -12,6 +13,7 @@ use super::{
 };
 
 const LIMITS: Limits = Limits { outbox_bytes_max: 1 << 20, backlog_bytes_max: 1 << 20, rooms_max: 4 };
+const JSON: Shape = Shape { parser: Parser::Json, has_offset: false };
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 const NAMESPACES: [&str; 2] = ["/", "/admin"];
 
@@ -135,7 +137,7 @@ fn run(steps: &[Step]) {
                     namespace: namespace.to_owned(),
                     user: user.map(str::to_owned),
                     outbox: Arc::clone(&outbox),
-                    shape: Shape::Plain,
+                    shape: JSON,
                 });
                 let rooms = BTreeSet::new();
                 clients.push(Client {
@@ -224,7 +226,7 @@ fn a_key_of_a_former_life_does_nothing() {
             namespace: "/".into(),
             user: None,
             outbox: Outbox::polling(),
-            shape: Shape::Plain,
+            shape: JSON,
         };
         hub.enter(entry)
     };
@@ -247,7 +249,7 @@ fn a_slow_consumer_loses_its_queue_and_is_told_apart() {
         namespace: "/".into(),
         user: None,
         outbox: Arc::clone(&outbox),
-        shape: Shape::Plain,
+        shape: JSON,
     });
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let deliver = || {
@@ -283,13 +285,7 @@ fn an_outbox_in_two_shards_leaves_no_backlog() {
     for outbox in &outboxes {
         for shard in [0, 1] {
             let outbox = Arc::clone(outbox);
-            hub.enter(Entry {
-                sid: new_sid(shard),
-                namespace: "/".into(),
-                user: None,
-                outbox,
-                shape: Shape::Plain,
-            });
+            hub.enter(Entry { sid: new_sid(shard), namespace: "/".into(), user: None, outbox, shape: JSON });
         }
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use hashbrown::HashMap;
 use idae_socket_protocol::Sid;
 use idae_socket_protocol::socketio::{self, Args};
-use idae_socket_protocol::websocket::Frame;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -180,7 +179,7 @@ impl Client {
     /// Queues a packet and its attachments, and sends them.
     pub(super) fn send(&self, sockets: &Sockets, text: &str, args: &Args<'_>) {
         if let Some(session) = self.session.upgrade() {
-            push(&session, sockets, text, args);
+            session.push_packet(sockets, text, args.attachments());
             session.outbox.flush();
         }
     }
@@ -218,17 +217,6 @@ impl Login {
         // If it is too late for the whole time, the client is told at once.
         let next = ends.map(|ends| (ends.checked_sub(TOKEN_WARNING_TIME).unwrap_or(now), TokenDue::Warning));
         Self { identity, ends, next }
-    }
-}
-
-/// Queues a packet and its attachments.
-pub(super) fn push(session: &Session, sockets: &Sockets, text: &str, args: &Args<'_>) {
-    let bytes_max = sockets.hub.limits().outbox_bytes_max;
-    if args.attachments().is_empty() {
-        session.outbox.push(Frame::text(text), bytes_max);
-    } else {
-        let attachments = args.attachments().iter().map(|bytes| session.binary(bytes));
-        session.outbox.push_all(std::iter::once(Frame::text(text)).chain(attachments).collect(), bytes_max);
     }
 }
 
@@ -361,7 +349,7 @@ impl Socket {
         }
         let items = args.items();
         let is_ambiguous = items.is_empty() || items.ends_with('"') || items.ends_with("null");
-        let text = if self.client.shape == Shape::WithOffset && is_ambiguous {
+        let text = if self.client.shape.has_offset && is_ambiguous {
             // A client that can be recovered takes a last item that is text for its offset, be it the event's name.
             // The Rust client drops a null behind the arguments, which must not be one of theirs.
             let separator = if items.is_empty() { "" } else { "," };

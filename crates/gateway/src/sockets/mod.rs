@@ -46,7 +46,7 @@ pub(crate) use websocket::Upgrade;
 
 use crate::auth::Auth;
 use crate::backend::{Authorizer, Forwarder};
-use crate::hub::{self, Hub, Outbox, Shape, Target};
+use crate::hub::{self, Hub, Outbox, Target};
 use crate::observe::Metrics;
 use crate::places::{Full, Permit, Places};
 use crate::publish::Memory;
@@ -221,13 +221,13 @@ impl Sockets {
 
     /// Makes a client that may come back known by its id, for the case that it does so before its loss is noticed.
     fn register(&self, client: &Arc<Client>) {
-        if client.shape == Shape::WithOffset {
+        if client.shape.has_offset {
             self.registry(&client.sid).insert_client(client.sid, Arc::downgrade(client));
         }
     }
 
     fn unregister(&self, client: &Client) {
-        if client.shape == Shape::WithOffset {
+        if client.shape.has_offset {
             self.registry(&client.sid).remove_client(client);
         }
     }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use idae_socket_protocol::Sid;
 use idae_socket_protocol::engineio::{
     self, CloseReason, Due, Message, Packet, Probe, Transport, push_base64,
 };
-use idae_socket_protocol::socketio::{self, Connection, Held, Inbound};
+use idae_socket_protocol::socketio::{self, Connection, Held, Inbound, Parser};
 use idae_socket_protocol::websocket::Frame;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -204,7 +205,9 @@ impl Session {
 
     fn act(self: &Arc<Self>, sockets: &Arc<Sockets>, inbound: Inbound<'_>) {
         match inbound {
-            Inbound::Connect { namespace, auth } => control::connect(sockets, self, &namespace, auth),
+            Inbound::Connect { namespace, auth } => {
+                control::connect(sockets, self, &namespace, auth.as_deref());
+            }
             Inbound::ConnectRefused { namespace, message, limit } => {
                 sockets.metrics.limit(limit);
                 control::refuse(sockets, self, &namespace, message, None);
@@ -248,6 +251,34 @@ impl Session {
     /// Queues a frame of the session itself.
     pub(super) fn push(&self, sockets: &Sockets, frame: Frame) {
         self.outbox.push(frame, sockets.hub.limits().outbox_bytes_max);
+    }
+
+    /// Queues a packet of Socket.IO and its attachments. `text` is the default parser's.
+    pub(super) fn push_packet(&self, sockets: &Sockets, text: &str, attachments: &[Bytes]) {
+        if attachments.is_empty() {
+            return self.push(sockets, self.packet(text));
+        }
+        let frames = match self.parser() {
+            Parser::Json => {
+                let attachments = attachments.iter().map(|bytes| self.binary(bytes));
+                std::iter::once(Frame::text(text)).chain(attachments).collect()
+            }
+            Parser::Msgpack => vec![Frame::binary(&socketio::repack(text, attachments))],
+        };
+        self.outbox.push_all(frames, sockets.hub.limits().outbox_bytes_max);
+    }
+
+    /// A packet of Socket.IO without attachments, as the client wants it. `text` is the default parser's.
+    pub(super) fn packet(&self, text: &str) -> Frame {
+        match self.parser() {
+            Parser::Json => Frame::text(text),
+            Parser::Msgpack => Frame::binary(&socketio::repack(text, &[])),
+        }
+    }
+
+    /// How its client writes packets, and wants them.
+    pub(super) fn parser(&self) -> Parser {
+        self.state.lock().connection.parser()
     }
 
     /// A binary message in the form that the client can take.
@@ -432,7 +463,7 @@ impl Session {
         let clients = std::mem::take(&mut self.state.lock().clients);
         for client in clients {
             control::left(sockets, &client, "server namespace disconnect");
-            self.push(sockets, Frame::text(&socketio::disconnect(&client.namespace)));
+            self.push_packet(sockets, &socketio::disconnect(&client.namespace), &[]);
         }
         self.outbox.flush();
         self.finish(sockets, CloseReason::ForcedClose);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::decoder::{Content, Decoded, Decoder};
-use super::{Args, DecodeError};
+use super::{Args, DecodeError, msgpack};
 
 /// How long packets for a namespace that the server ended are ignored: the client may have sent
 /// them before it learnt of it.
@@ -18,9 +18,38 @@ const HELD_EVENTS_MAX: usize = 64;
 /// Longest namespace name, in bytes.
 pub const NAMESPACE_BYTES_MAX: usize = 256;
 
+/// How packets are written. The first packet of a connection says which of them its client uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parser {
+    /// The default: text messages with JSON, binary values behind them.
+    Json,
+    /// `socket.io-msgpack-parser`: one binary message each.
+    Msgpack,
+}
+
+/// The parsers that clients may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parsers {
+    /// [`Parser::Json`].
+    pub json: bool,
+    /// [`Parser::Msgpack`].
+    pub msgpack: bool,
+}
+
+impl Parsers {
+    const fn contain(self, parser: Parser) -> bool {
+        match parser {
+            Parser::Json => self.json,
+            Parser::Msgpack => self.msgpack,
+        }
+    }
+}
+
 /// What one connection may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
+    /// The parsers there are.
+    pub parsers: Parsers,
     /// Namespaces joined or being joined at the same time.
     pub namespaces_max: usize,
     /// Bytes of CONNECT's auth object.
@@ -36,6 +65,9 @@ pub enum Violation {
     /// What arrived is no packet.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// Another parser than the connection has used so far, or one that is not offered.
+    #[error("packet of another parser")]
+    OtherParser,
     /// CONNECT for a namespace that is joined or being joined.
     #[error("CONNECT for a namespace already joined")]
     ConnectedTwice,
@@ -70,7 +102,7 @@ pub enum Inbound<'a> {
         /// The namespace.
         namespace: Cow<'a, str>,
         /// Its auth object as JSON text.
-        auth: Option<&'a str>,
+        auth: Option<Cow<'a, str>>,
     },
     /// A CONNECT past a limit. It is refused already, so the answer is a CONNECT_ERROR with this text.
     ConnectRefused {
@@ -122,6 +154,8 @@ pub struct Held {
 /// The namespaces of one client, and its half-arrived packet.
 #[derive(Debug, Default)]
 pub struct Connection {
+    /// `None` until the first packet.
+    parser: Option<Parser>,
     decoder: Decoder,
     /// A handful at most, so a list and not a map.
     memberships: Vec<Membership>,
@@ -151,6 +185,7 @@ impl Connection {
         limits: &Limits,
         now: Instant,
     ) -> Result<Option<Inbound<'a>>, Violation> {
+        self.expect(Parser::Json, limits)?;
         match self.decoder.text(text)? {
             Some(decoded) => self.admit(decoded, limits, now),
             None => Ok(None),
@@ -167,10 +202,26 @@ impl Connection {
         limits: &Limits,
         now: Instant,
     ) -> Result<Option<Inbound<'static>>, Violation> {
-        match self.decoder.binary(bytes, limits.attachments_bytes_max)? {
-            Some(decoded) => self.admit(decoded, limits, now),
-            None => Ok(None),
+        if self.parser == Some(Parser::Json) {
+            return match self.decoder.binary(bytes, limits.attachments_bytes_max)? {
+                Some(decoded) => self.admit(decoded, limits, now),
+                None => Ok(None),
+            };
         }
+        // With the default parser nothing begins with bytes.
+        self.expect(Parser::Msgpack, limits)?;
+        let decoded = msgpack::decode(bytes, limits.attachments_bytes_max)?;
+        self.admit(decoded, limits, now)
+    }
+
+    /// How packets to the client have to be written.
+    pub fn parser(&self) -> Parser {
+        self.parser.unwrap_or(Parser::Json)
+    }
+
+    fn expect(&mut self, parser: Parser, limits: &Limits) -> Result<(), Violation> {
+        let is_fitting = *self.parser.get_or_insert(parser) == parser && limits.parsers.contain(parser);
+        if is_fitting { Ok(()) } else { Err(Violation::OtherParser) }
     }
 
     /// The client is let in; what it sent meanwhile is returned, in order.
@@ -278,7 +329,7 @@ impl Connection {
     fn connect<'a>(
         &mut self,
         namespace: Cow<'a, str>,
-        auth: Option<&'a str>,
+        auth: Option<Cow<'a, str>>,
         limits: &Limits,
         now: Instant,
     ) -> Result<Inbound<'a>, Violation> {
@@ -290,7 +341,7 @@ impl Connection {
         }
         let refusal = if namespace.len() > NAMESPACE_BYTES_MAX {
             Some(("Invalid namespace", "namespace_bytes_max"))
-        } else if auth.is_some_and(|auth| auth.len() > limits.auth_bytes_max) {
+        } else if auth.as_ref().is_some_and(|auth| auth.len() > limits.auth_bytes_max) {
             Some(("The auth object is too large", "auth_bytes_max"))
         } else if self.memberships.iter().filter(|membership| !membership.is_kicked()).count()
             >= limits.namespaces_max
@@ -342,7 +393,12 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { namespaces_max: 3, auth_bytes_max: 30, attachments_bytes_max: 10 };
+    const LIMITS: Limits = Limits {
+        parsers: Parsers { json: true, msgpack: true },
+        namespaces_max: 3,
+        auth_bytes_max: 30,
+        attachments_bytes_max: 10,
+    };
 
     /// Feeds messages to one connection; a CONNECT is accepted unless the namespace says otherwise.
     #[track_caller]

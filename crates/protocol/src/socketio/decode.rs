@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::de::{Deserializer as _, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::json::{Container, Placeholder, containers, string};
+
 /// Most attachments that one packet may announce, as in socket.io-parser since 4.2.6: modern
 /// clients refuse more, and an unbounded count is CVE-2026-33151.
 pub const ATTACHMENTS_MAX: usize = 10;
@@ -12,6 +14,9 @@ pub const ATTACHMENTS_MAX: usize = 10;
 /// Event names that belong to the libraries; a peer that sends one is refused.
 pub const RESERVED_EVENTS: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+
+/// The largest acknowledgement id: what JavaScript can hold.
+pub(super) const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
 
 /// One packet. Every text in it is a part of what was decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,12 +127,11 @@ fn attachments(text: &str) -> Result<(usize, &str), DecodeError> {
 }
 
 /// `/name,` or `/name` up to the end.
-fn namespace(text: &str) -> (&str, &str) {
+pub(super) fn namespace(text: &str) -> (&str, &str) {
     if text.starts_with('/') { text.split_once(',').unwrap_or((text, "")) } else { ("/", text) }
 }
 
-fn ack_id(text: &str) -> Result<(Option<u64>, &str), DecodeError> {
-    const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
+pub(super) fn ack_id(text: &str) -> Result<(Option<u64>, &str), DecodeError> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     if digits == 0 {
         return Ok((None, text));
@@ -190,16 +194,6 @@ fn event(data: &str) -> Result<Kind<'_>, DecodeError> {
     Ok(Kind::Event { name, args })
 }
 
-/// A JSON string's value. A lone surrogate cannot be held by a Rust string; such a name keeps its
-/// JSON text, quotes included.
-fn string(json: &str) -> Cow<'_, str> {
-    let inner = &json[1..json.len() - 1];
-    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
-        return Cow::Borrowed(inner);
-    }
-    serde_json::from_str::<String>(json).map_or(Cow::Borrowed(json), Cow::Owned)
-}
-
 /// The first item of a JSON array, the whole of which is checked.
 fn first_item(data: &str) -> Option<&str> {
     struct Items;
@@ -223,99 +217,13 @@ fn first_item(data: &str) -> Option<&str> {
 }
 
 /// Every object with `"_placeholder": true` must name an attachment that was announced.
-///
-/// Walks the tokens of JSON that is known to be valid, so that neither depth nor a lone surrogate
-/// in some string is an obstacle.
 fn check_placeholders(json: &str, attachments: usize) -> Result<(), DecodeError> {
-    let bytes = json.as_bytes();
-    let mut open: Vec<Container> = Vec::new();
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let end = match byte {
-            b'"' => string_end(bytes, at),
-            b'-' | b'0'..=b'9' | b'a'..=b'z' => word_end(bytes, at),
-            _ => at + 1,
-        };
-        let token = &json[at..end];
-        at = end;
-        match byte {
-            b'{' | b'[' => {
-                value(&mut open, token);
-                open.push(Container { is_object: byte == b'{', ..Container::default() });
-            }
-            b'}' | b']' => {
-                let closed = open.pop().unwrap_or_default();
-                if closed.is_placeholder && !closed.num.is_some_and(|num| num < attachments as f64) {
-                    return Err(DecodeError::IllegalPlaceholder);
-                }
-            }
-            b',' => {
-                if let Some(container) = open.last_mut() {
-                    container.key = None;
-                }
-            }
-            b'"' => match open.last_mut() {
-                Some(container @ Container { is_object: true, key: None, .. }) => {
-                    container.key = Some(match string(token).as_ref() {
-                        "_placeholder" => Key::Placeholder,
-                        "num" => Key::Num,
-                        _ => Key::Other,
-                    });
-                }
-                _ => value(&mut open, token),
-            },
-            b'-' | b'0'..=b'9' | b'a'..=b'z' => value(&mut open, token),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// An object or array whose end was not seen yet.
-#[derive(Default)]
-struct Container {
-    is_object: bool,
-    /// Of the value that comes next; `None` while a key is expected.
-    key: Option<Key>,
-    is_placeholder: bool,
-    /// A whole number from 0. As in JavaScript `1.0` is one; so is `1e0`.
-    num: Option<f64>,
-}
-
-enum Key {
-    Placeholder,
-    Num,
-    Other,
-}
-
-/// Notes a value (or its first character) in the container that it belongs to.
-fn value(open: &mut [Container], token: &str) {
-    let Some(container) = open.last_mut() else { return };
-    match container.key {
-        Some(Key::Placeholder) => container.is_placeholder = token == "true",
-        Some(Key::Num) => {
-            container.num = token.parse().ok().filter(|num: &f64| *num >= 0.0 && num.fract() == 0.0);
-        }
-        Some(Key::Other) | None => {}
-    }
-}
-
-/// Where the string that begins at `start` ends, its quote included.
-fn string_end(json: &[u8], start: usize) -> usize {
-    let mut at = start + 1;
-    while let Some(&byte) = json.get(at) {
-        match byte {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-    json.len()
-}
-
-fn word_end(json: &[u8], start: usize) -> usize {
-    let length = json[start..].iter().take_while(|byte| !b",]} \t\n\r".contains(byte)).count();
-    start + length
+    let is_legal = |container: &Container| match container.placeholder {
+        Placeholder::No => true,
+        Placeholder::Of(num) => num < attachments,
+        Placeholder::Broken => false,
+    };
+    if containers(json).iter().all(is_legal) { Ok(()) } else { Err(DecodeError::IllegalPlaceholder) }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub struct Decoded<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content<'a> {
     /// CONNECT with its JSON object, if it has one.
-    Connect(Option<&'a str>),
+    Connect(Option<Cow<'a, str>>),
     /// DISCONNECT.
     Disconnect,
     /// EVENT or BINARY_EVENT.
@@ -30,7 +30,7 @@ pub enum Content<'a> {
     /// ACK or BINARY_ACK.
     Ack(Args<'a>),
     /// CONNECT_ERROR with a JSON string or object.
-    ConnectError(&'a str),
+    ConnectError(Cow<'a, str>),
 }
 
 /// Puts the messages of one connection together to packets.
@@ -123,11 +123,11 @@ impl Decoder {
 
 fn complete(packet: Packet<'_>) -> Decoded<'_> {
     let content = match packet.kind {
-        Kind::Connect(auth) => Content::Connect(auth),
+        Kind::Connect(auth) => Content::Connect(auth.map(Cow::Borrowed)),
         Kind::Disconnect => Content::Disconnect,
         Kind::Event { name, args } => Content::Event(name, Args::from_raw(args, Vec::new())),
         Kind::Ack(args) => Content::Ack(Args::from_raw(args, Vec::new())),
-        Kind::ConnectError(error) => Content::ConnectError(error),
+        Kind::ConnectError(error) => Content::ConnectError(Cow::Borrowed(error)),
     };
     Decoded { namespace: Cow::Borrowed(packet.namespace), id: packet.id, content }
 }

@@ -86,7 +86,7 @@ fn push_number(number: u64, text: &mut String) {
     let _ = write!(text, "{number}");
 }
 
-fn push_json_string(value: &str, text: &mut String) {
+pub(super) fn push_json_string(value: &str, text: &mut String) {
     let plain = value.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
     if plain {
         text.push('"');

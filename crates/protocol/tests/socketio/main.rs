@@ -1,6 +1,7 @@
 //! Socket.IO packets: written as the reference writes them, read as what was written, and any text
 //! judged as a naive oracle judges it.
 
+mod msgpack;
 mod oracle;
 
 use bytes::Bytes;

@@ -190,6 +190,11 @@ export interface SocketConfiguration {
   /** The transports that are offered. A list of `polling`, `websocket`. Default: ["polling", "websocket"]. */
   transports?: readonly ('polling' | 'websocket')[];
   /**
+   * The parsers that clients may use; the first packet of each says which it uses. A list of `json`, `msgpack`.
+   * Default: ["json", "msgpack"].
+   */
+  parsers?: readonly ('json' | 'msgpack')[];
+  /**
    * The web origins whose pages may connect, such as `https://app.example.com`, or `*` for all. When not set: the
    * loopback origins with strategy `none`, otherwise all without credentials. Default: not set.
    */

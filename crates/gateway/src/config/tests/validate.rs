@@ -291,6 +291,7 @@ fn origins() {
     invalid(
         |config| {
             config.socket.transports = Vec::new();
+            config.socket.parsers = Vec::new();
             config.socket.cors_origins = Some(texts(&[
                 "app.example.com",
                 "https://app.example.com/",
@@ -305,6 +306,7 @@ fn origins() {
         },
         expect![[r#"
             `socket.transports` is empty, so nobody could connect
+            `socket.parsers` is empty, so nobody could connect
             "app.example.com" in `socket.cors_origins` must be `scheme://host` or `scheme://host:port`, or `*`
             "https://app.example.com/" in `socket.cors_origins` would never match: browsers send `https://app.example.com`
             "https://App.example.com:443" in `socket.cors_origins` would never match: browsers send `https://app.example.com`

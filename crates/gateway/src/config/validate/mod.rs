@@ -284,6 +284,9 @@ fn socket(socket: &Socket, report: &mut Report) {
     if socket.transports.is_empty() {
         report.fault(&["socket.transports"], "`socket.transports` is empty, so nobody could connect");
     }
+    if socket.parsers.is_empty() {
+        report.fault(&["socket.parsers"], "`socket.parsers` is empty, so nobody could connect");
+    }
     if let Some(name) = &socket.cookie {
         let is_token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
         if name.is_empty() || !name.bytes().all(is_token) {

@@ -14,13 +14,12 @@ use std::task::{Context, Poll, Waker};
 use hashbrown::HashMap;
 use idae_socket_protocol::Sid;
 use idae_socket_protocol::socketio::{self, Args};
-use idae_socket_protocol::websocket::Frame;
 use serde::Serialize;
 
 use self::rooms::Change;
 pub(super) use self::rooms::allowed_rooms;
 pub(super) use self::token::{expire, warn};
-use super::client::{Client, Login, Socket, push};
+use super::client::{Client, Login, Socket};
 use super::recovery::{self, Recovered, Wish};
 use super::{Admission, Session, Sockets, now};
 use crate::auth::{Check, Identity, Refusal, RefusalCode, Verdict, presented, unix_now};
@@ -111,11 +110,11 @@ fn admit(
     auth: Option<&str>,
     identity: Arc<Identity>,
 ) {
-    let mut shape = Shape::Plain;
+    let mut has_offset = false;
     if sockets.history.is_on() {
         let wish = Wish::read(auth);
         if wish.is_recoverable(session.handshake.is_known_for_recovery) {
-            shape = Shape::WithOffset;
+            has_offset = true;
             if wish.comes_back() {
                 match recovery::claim(sockets, session, namespace, &identity, &wish) {
                     Some(back) => return come_back(sockets, session, namespace, auth, identity, back),
@@ -124,7 +123,7 @@ fn admit(
             }
         }
     }
-    begin(sockets, session, namespace, auth, identity, shape);
+    begin(sockets, session, namespace, auth, identity, has_offset);
 }
 
 /// Lets a client in as somebody who was not here before.
@@ -134,12 +133,13 @@ fn begin(
     namespace: &str,
     auth: Option<&str>,
     identity: Arc<Identity>,
-    shape: Shape,
+    has_offset: bool,
 ) {
+    let shape = Shape { parser: session.parser(), has_offset };
     let shard = hub::shard_of(&session.sid);
     let sid = hub::new_sid(shard);
     // First, because events of other threads follow as soon as the hub knows the socket.
-    session.push(sockets, Frame::text(&connected(sockets, namespace, &sid, shape)));
+    session.push_packet(sockets, &connected(sockets, namespace, &sid, has_offset), &[]);
     let key = sockets.hub.enter(Entry {
         sid,
         namespace: namespace.to_owned(),
@@ -176,15 +176,15 @@ fn come_back(
         sockets.metrics.came_back(is_back);
         if !is_back {
             // An honest fresh session.
-            begin(&sockets, &session, &namespace, auth, identity, Shape::WithOffset);
+            begin(&sockets, &session, &namespace, auth, identity, true);
         }
         session.outbox.flush();
     });
 }
 
 /// The answer to a CONNECT.
-pub(super) fn connected(sockets: &Sockets, namespace: &str, sid: &Sid, shape: Shape) -> String {
-    let pid = (shape == Shape::WithOffset).then(|| sockets.history.pid(sid));
+pub(super) fn connected(sockets: &Sockets, namespace: &str, sid: &Sid, has_offset: bool) -> String {
+    let pid = has_offset.then(|| sockets.history.pid(sid));
     socketio::connect(namespace, sid, pid.as_deref())
 }
 
@@ -225,7 +225,7 @@ fn turn_away(sockets: &Sockets, session: &Session, namespace: &str, refusal: &Re
     report(sockets, session, namespace, refusal);
     let message = format!("Unauthorized: {refusal}");
     let data = format!(r#"{{"code":"{}"}}"#, refusal.code().as_str());
-    session.push(sockets, Frame::text(&socketio::connect_error(namespace, &message, Some(&data))));
+    session.push_packet(sockets, &socketio::connect_error(namespace, &message, Some(&data)), &[]);
     session.refused(sockets, namespace);
 }
 
@@ -249,7 +249,7 @@ pub(super) fn refuse(
     data: Option<&str>,
 ) {
     tracing::info!(remote = %session.handshake.address(), namespace, reason = message, "a client was not let in");
-    session.push(sockets, Frame::text(&socketio::connect_error(namespace, message, data)));
+    session.push_packet(sockets, &socketio::connect_error(namespace, message, data), &[]);
     session.refused(sockets, namespace);
 }
 
@@ -258,7 +258,7 @@ pub(super) fn depart(sockets: &Sockets, client: &Client, may_come_back: bool) {
     let stay = sockets.hub.leave(client.key);
     client.leave();
     if may_come_back
-        && client.shape == Shape::WithOffset
+        && client.shape.has_offset
         && let Some(stay) = stay
     {
         let now = now();
@@ -334,7 +334,7 @@ impl Reply {
 
 fn acknowledge(sockets: &Sockets, session: &Session, client: &Client, id: Option<u64>, args: &Args<'_>) {
     if let Some(id) = id {
-        push(session, sockets, &socketio::ack(&client.namespace, id, args), args);
+        session.push_packet(sockets, &socketio::ack(&client.namespace, id, args), args.attachments());
     }
 }
 

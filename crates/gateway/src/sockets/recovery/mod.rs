@@ -191,14 +191,15 @@ pub(super) async fn bring_back(
         }
         stay.visits.retain(|visit| !is_lost(visit));
     }
+    let shape = Shape { parser: session.parser(), has_offset: true };
     let entry = Entry {
         sid,
         namespace: namespace.to_owned(),
         user: identity.user().map(str::to_owned),
         outbox: Arc::clone(&session.outbox),
-        shape: Shape::WithOffset,
+        shape,
     };
-    let connected = Frame::text(&control::connected(sockets, namespace, &sid, Shape::WithOffset));
+    let connected = session.packet(&control::connected(sockets, namespace, &sid, true));
     let entered = if is_unproven {
         // What is new must not come before what it misses, so it goes nowhere.
         let entry = Entry { outbox: Outbox::closed(), ..entry };
@@ -228,7 +229,7 @@ pub(super) async fn bring_back(
         is_flush: is_unproven,
         is_heard: AtomicBool::new(false),
     };
-    let admitted = Admitted { sid, key, shape: Shape::WithOffset, recovered: Some(Box::new(recovered)) };
+    let admitted = Admitted { sid, key, shape, recovered: Some(Box::new(recovered)) };
     control::admitted(sockets, session, namespace, auth, Arc::clone(identity), admitted);
     true
 }
@@ -258,8 +259,8 @@ async fn enter(
     let sid = entry.sid.to_string();
     let (namespace, user) = (entry.namespace.clone(), entry.user.clone());
     let address = Address::new(&namespace, &sid, user.as_deref(), stay);
-    let outbox = Arc::clone(&entry.outbox);
-    let mut replay = Replay { history, address: &address, missed, frames: Vec::new(), bytes: 0 };
+    let (outbox, shape) = (Arc::clone(&entry.outbox), entry.shape);
+    let mut replay = Replay { history, address: &address, shape, missed, frames: Vec::new(), bytes: 0 };
     loop {
         // Not further than the shard has come: what it has not fanned out yet follows by itself.
         let reached = hub.position(&entry.sid);
@@ -288,6 +289,7 @@ async fn enter(
 struct Replay<'a> {
     history: &'a Memory,
     address: &'a Address<'a>,
+    shape: Shape,
     missed: Missed<'a>,
     frames: Vec<Frame>,
     bytes: usize,
@@ -298,7 +300,8 @@ impl Replay<'_> {
     fn collect(&mut self, until: u64) -> Option<()> {
         let Missed { position, doubt, bytes_max, metrics } = self.missed;
         let chunk = self.history.after(position, doubt, EVENTS_PER_TURN)?;
-        for frame in meant_for(self.address, &chunk, until) {
+        for event in meant_for(self.address, &chunk, until) {
+            let frame = event.frame(self.shape);
             self.bytes += hub::cost(&frame);
             self.frames.push(frame);
         }
@@ -317,8 +320,7 @@ fn meant_for<'a>(
     address: &'a Address<'_>,
     chunk: &'a Chunk<Arc<hub::Event>>,
     until: u64,
-) -> impl Iterator<Item = Frame> + 'a {
+) -> impl Iterator<Item = &'a hub::Event> {
     let missed = chunk.events.iter().filter(move |event| event.position <= until);
-    let missed = missed.filter(|event| event.target.covers(address, event.position));
-    missed.map(|event| event.with_offset().clone())
+    missed.filter(|event| event.target.covers(address, event.position)).map(Arc::as_ref)
 }

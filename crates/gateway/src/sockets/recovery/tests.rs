@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use idae_socket_protocol::Sid;
+use idae_socket_protocol::socketio::Parser;
 use idae_socket_protocol::websocket::Frame;
 use proptest::prelude::*;
 
@@ -111,7 +112,7 @@ impl Client {
             namespace: "/".into(),
             user: self.user.map(|user| USERS[user].to_owned()),
             outbox: Arc::clone(outbox),
-            shape: Shape::WithOffset,
+            shape: Shape { parser: Parser::Json, has_offset: true },
         }
     }
 
