@@ -238,7 +238,7 @@ export const SUITE_HEARTBEAT = [];
  * `/custom`. Ping interval 300 ms, ping timeout 200 ms, payloads up to 1,000,000 bytes,
  * connect timeout 1,000 ms.
  */
-export async function startSuiteServer({ heartbeat = CALM } = {}) {
+export async function startSuiteServer({ heartbeat = CALM, env = {} } = {}) {
   if (process.env.IDAE_SOCKET_SUITE_URL) {
     const { hostname: host, port } = new URL(process.env.IDAE_SOCKET_SUITE_URL);
     const server = { host, port: Number(port), url: `http://${host}:${port}`, end: async () => {} };
@@ -248,7 +248,7 @@ export async function startSuiteServer({ heartbeat = CALM } = {}) {
   // Another process may take the free port before ours does: try again then.
   for (let attempt = 1; ; attempt += 1) {
     const port = await freePort();
-    const server = new Gateway(suiteBinary(), ['--port', String(port), ...heartbeat]);
+    const server = new Gateway(suiteBinary(), ['--port', String(port), ...heartbeat], { env });
     server.port = port;
     try {
       await accepts(server);

@@ -9,6 +9,7 @@
 import { createServer } from 'node:http';
 import { parseArgs } from 'node:util';
 import { Server } from 'socket.io';
+import { spokenParser } from './reference-parser.mjs';
 
 const { values } = parseArgs({ options: { port: { type: 'string', default: '4000' } }, strict: false });
 const setting = (name, fallback) => process.env[`IDAE_SOCKET_${name}`] ?? fallback;
@@ -33,6 +34,7 @@ const io = new Server(http, {
   maxHttpBufferSize: Number(setting('SOCKET_PAYLOAD_BYTES_MAX', 1e6)),
   transports: list('SOCKET_TRANSPORTS', 'polling,websocket'),
   serveClient: false,
+  ...spokenParser(),
   // Off unless a test asks for it: the events of all other tests have no offset.
   ...(process.env.IDAE_SOCKET_RECOVERY_WINDOW_S && {
     connectionStateRecovery: { maxDisconnectionDuration: 1000 * Number(process.env.IDAE_SOCKET_RECOVERY_WINDOW_S) },
@@ -115,7 +117,8 @@ async function publish(request, response) {
   }
   if (body.volatile) operator = operator.volatile;
   const sockets = (await operator.fetchSockets()).length;
-  operator.emit(event, { payload: body.payload, rooms: body.rooms, sender: body.sender });
+  // What is absent is left out, whatever the parser.
+  operator.emit(event, JSON.parse(JSON.stringify({ payload: body.payload, rooms: body.rooms, sender: body.sender })));
   return answer(200, { status: 'ok', id: body.id ?? 'reference', sockets });
 }
 

@@ -11,13 +11,21 @@ import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
 import { Server as SocketServer } from 'socket.io';
+import { spokenParser } from './reference-parser.mjs';
 
 // engine.io comes with socket.io; it is found through it so that the versions fit.
 const require = createRequire(createRequire(import.meta.url).resolve('socket.io'));
 const { Server: EngineServer } = require('engine.io');
 
-const { values } = parseArgs({ options: { port: { type: 'string', default: '0' } } });
-const settings = { pingInterval: 300, pingTimeout: 200, maxHttpBufferSize: 1_000_000 };
+const number = (value) => ({ type: 'string', default: String(value) });
+const { values } = parseArgs({
+  options: { port: number(0), 'ping-interval-ms': number(300), 'ping-timeout-ms': number(200) },
+});
+const settings = {
+  pingInterval: Number(values['ping-interval-ms']),
+  pingTimeout: Number(values['ping-timeout-ms']),
+  maxHttpBufferSize: 1_000_000,
+};
 
 const http = createServer((_, response) => {
   response.statusCode = 404;
@@ -35,6 +43,7 @@ const sockets = new SocketServer(http, {
   path: '/socket.io/',
   connectTimeout: 1000,
   destroyUpgrade: false,
+  ...spokenParser(),
 });
 for (const name of ['/', '/custom']) {
   sockets.of(name).on('connection', (socket) => {
@@ -44,6 +53,8 @@ for (const name of ['/', '/custom']) {
       const ack = args.pop();
       if (typeof ack === 'function') ack(...args);
     });
+    socket.on('leave', () => socket.disconnect());
+    socket.on('close', () => socket.disconnect(true));
     // Without a listener an event called `error` would end this process.
     socket.on('error', () => {});
   });

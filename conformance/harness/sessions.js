@@ -202,8 +202,8 @@ export async function subscribe(socket, rooms) {
  * Somebody who only listens while a test misbehaves. `unharmed()` publishes one event and
  * insists that this client, never disconnected, receives exactly it.
  */
-export async function bystander(t, gateway, name = 'bystander') {
-  const socket = await connected(t, gateway, { transports: ['websocket'] });
+export async function bystander(t, gateway, name = 'bystander', options = {}) {
+  const socket = await connected(t, gateway, { transports: ['websocket'], ...options });
   await subscribe(socket, name);
   const id = socket.id;
   let lost = null;
