@@ -31,14 +31,11 @@ function close(cases, { isNew = false } = {}) {
     test(title, options, async () => {
       const speaks = isNew ? await RawSpeaker.open(gateway) : await RawSpeaker.joined(gateway);
       for (const packet of [hex].flat()) speaks.sendHex(packet);
-      await speaks.closedUnanswered(ANSWER_MS);
+      await speaks.closedUnanswered();
       await bystanders.unharmed();
     });
   }
 }
-
-/** Far more than an answer takes, far less than what would be built or counted for it. */
-const ANSWER_MS = 2000;
 
 const NSP = hexOf('/');
 const EVENT = eventHex('message', '01');

@@ -378,13 +378,17 @@ fn placeholders(json: &str) -> usize {
     containers(json).iter().filter(|container| container.placeholder != Placeholder::No).count()
 }
 
-/// A moment as JavaScript's `Date` has it in JSON; `None` for what lies beyond the years ±9999.
+/// A moment as JavaScript's `Date` has it in JSON; `None` for what lies beyond the days that it knows.
 fn iso(milliseconds: i64) -> Option<String> {
+    const DATE_MAX: u64 = 8_640_000_000_000_000;
+    if milliseconds.unsigned_abs() > DATE_MAX {
+        return None;
+    }
     let moment =
         time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000).ok()?;
     let (year, month, day) = (moment.year(), u8::from(moment.month()), moment.day());
     let (hour, minute, second, milli) = moment.to_hms_milli();
-    let year = if year < 0 { format!("{year:+07}") } else { format!("{year:04}") };
+    let year = if (0..=9999).contains(&year) { format!("{year:04}") } else { format!("{year:+07}") };
     Some(format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z"))
 }
 
@@ -519,6 +523,7 @@ mod tests {
             // `undefined` is nothing in an object and null in an array.
             "d40000 82 a161 d40000 a162 01",
             "d7000000000000000000 d700ffffffffffffffff d7007fffffffffffffff",
+            "d700001eb208c2dc0000 d700001eb208c2dc0001 d700ffe14df73d240000 d7000000e677d21fdc00",
             "d6ff00000001 d7ff77359400 00000001 c70cff 00000000 ffffffffffffffff",
             "c403010203 c50001ff c60000000100 c70300040506 d50003ff",
         ];
@@ -550,6 +555,7 @@ mod tests {
             [1] [2] {"a":3} {"b":4} []
             null {"b":1} []
             "1970-01-01T00:00:00.000Z" "1969-12-31T23:59:59.999Z" null []
+            "+275760-09-13T00:00:00.000Z" null "-271821-04-20T00:00:00.000Z" "+010000-01-01T00:00:00.000Z" []
             "1970-01-01T00:00:01.000Z" "1970-01-01T00:00:01.500Z" "1969-12-31T23:59:59.000Z" []
             {"_placeholder":true,"num":0} {"_placeholder":true,"num":1} {"_placeholder":true,"num":2} {"_placeholder":true,"num":3} {"_placeholder":true,"num":4} [b"\x01\x02\x03", b"\xff", b"\0", b"\x04\x05\x06", b"\x03\xff"]"#]].assert_eq(&lines.join("\n"));
     }
