@@ -8,14 +8,14 @@
 #![allow(missing_docs, unused_qualifications, reason = "what the macros make")]
 
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
 use idae_socket::{Args, Gateway, HttpDriver};
 use idae_socket_client::{Socket, SocketDriver};
 use idae_socket_protocol::engineio::Packet;
-use idae_socket_protocol::socketio;
+use idae_socket_protocol::socketio::{self, Connection, Parsers};
 use idae_socket_protocol::websocket::{Decoder, Frame, Input, Limits, Opcode, Role, encode_masked};
 use tokio::runtime::{Builder, Runtime};
 
@@ -54,17 +54,59 @@ fn packet_in(text: String) -> bool {
     black_box(Packet::decode(&text).is_ok()) && black_box(socketio::decode(&text[1..]).is_ok())
 }
 
+/// An event of a client with bytes, whose placeholders have to be found among so many objects.
+fn binary(objects: usize) -> String {
+    let objects = r#"{"id":1,"name":"x"},"#.repeat(objects);
+    format!(r#"51-17["db-change",{objects}{{"_placeholder":true,"num":0}}]"#)
+}
+
+#[library_benchmark]
+#[bench::objects(args = [1_000], setup = binary, config = at_most(2_230_000))]
+fn binary_in(text: String) -> bool {
+    black_box(socketio::decode(&text).is_ok())
+}
+
 #[library_benchmark]
 #[bench::short(args = [64], setup = event, config = at_most(1_150))]
 fn event_out(payload: String) -> Frame {
     Frame::text_from_parts(["42", "", "[\"", "db-change", "\",", black_box(&payload), "]"])
 }
 
+/// An event with so many objects.
+fn objects(count: usize) -> String {
+    format!(r#"42["db-change",[{}0]]"#, r#"{"id":1,"name":"x"},"#.repeat(count))
+}
+
 #[library_benchmark]
-#[bench::short(args = [64], setup = event, config = at_most(9_500))]
+#[bench::short(args = [64], setup = event, config = at_most(9_000))]
 #[bench::long(args = [65_536], setup = event, config = at_most(210_000))]
+#[bench::objects(args = [1_000], setup = objects, config = at_most(4_030_000))]
 fn repacked(message: String) -> Vec<u8> {
     socketio::repack(black_box(&message), &[])
+}
+
+/// A connection that speaks msgpack, and an event for it.
+fn packed(text: String) -> (Connection, Vec<u8>) {
+    let mut connection = Connection::default();
+    let connect = connection.binary(&socketio::repack("40", &[]), &READ, Instant::now());
+    assert!(connect.is_ok());
+    connection.accept("/");
+    (connection, socketio::repack(&text, &[]))
+}
+
+const READ: socketio::Limits = socketio::Limits {
+    parsers: Parsers { json: false, msgpack: true },
+    namespaces_max: 1,
+    auth_bytes_max: 100,
+    attachments_bytes_max: 1_000_000,
+};
+
+#[library_benchmark]
+#[bench::short(args = [event(64)], setup = packed, config = at_most(9_000))]
+#[bench::long(args = [event(65_536)], setup = packed, config = at_most(905_000))]
+#[bench::objects(args = [objects(1_000)], setup = packed, config = at_most(2_400_000))]
+fn packed_in((mut connection, message): (Connection, Vec<u8>)) -> bool {
+    black_box(connection.binary(&message, &READ, Instant::now()).is_ok())
 }
 
 /// A room with clients in it.
@@ -112,7 +154,10 @@ fn delivery(room: Room) -> Room {
     room
 }
 
-library_benchmark_group!(name = codec, benchmarks = [frame_in, packet_in, event_out, repacked]);
+library_benchmark_group!(
+    name = codec,
+    benchmarks = [frame_in, packet_in, binary_in, event_out, repacked, packed_in]
+);
 library_benchmark_group!(name = fan_out, benchmarks = [delivery]);
 
 main!(library_benchmark_groups = [codec, fan_out]);

@@ -121,6 +121,17 @@ describe('every form of msgpack means what it says', () => {
     });
   }
 
+  // As Python writes a dictionary whose keys are numbers.
+  test('keys become text', better, async () => {
+    const [value] = await rawEcho('8701a161ffa162cb3ff8000000000000a163c0a164c3a165a166a166cd0100a167', '01');
+    assert.deepEqual(value, { 1: 'a', '-1': 'b', 1.5: 'c', null: 'd', true: 'e', f: 'f', 256: 'g' });
+  });
+
+  test('half a character becomes a mark, and what stands beside it stays', better, async () => {
+    const [value] = await rawEcho('a561eda08062', '01');
+    assert.match(value, /^a\ufffd+b$/);
+  });
+
   for (const [hex, bytes] of [
     ['c400', ''], ['c4020102', '0102'], ['c500020102', '0102'], ['c6000000020102', '0102'],
     // What the stock parser makes of an ArrayBuffer.

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { better } from '../harness/gateway.js';
+import { metrics, metricsShow } from '../harness/metrics.js';
 import { OPCODE, frameBytes } from '../harness/raw.js';
 import { drawLots } from '../harness/seed.js';
 import { Polling } from '../harness/sessions.js';
@@ -235,6 +236,29 @@ describe('packets out of turn', () => {
   });
 });
 
+describe('messages whose JSON would be larger than a message may be', () => {
+  close([
+    ['a megabyte of nils', argument(`dd000e7ef0${'c0'.repeat(950_000)}`), better],
+    ['a megabyte of empty maps', argument(`dd000e7ef0${'80'.repeat(950_000)}`), better],
+    ['a megabyte of control characters', argument(`db000e7ef0${'01'.repeat(950_000)}`), better],
+    ['190,000 nils beside as many bytes', argument(`92c60002e630${'00'.repeat(190_000)}dd0002e630${'c0'.repeat(190_000)}`), better],
+  ]);
+
+  test('they are counted as what they are, and so is depth', better, async () => {
+    const before = await metrics(gateway);
+    for (const [limit, hex] of [
+      ['payload_bytes_max', argument(`dd00030d41${'c0'.repeat(200_001)}`)],
+      ['depth_max', argument(`${'91'.repeat(513)}c0`)],
+      ['attachments_max', eventHex('message', ...Array(11).fill('c40101'))],
+    ]) {
+      const speaks = await RawSpeaker.joined(gateway);
+      speaks.sendHex(hex);
+      await speaks.closedUnanswered();
+      await metricsShow(gateway, (now) => now.limit(limit) === before.limit(limit) + 1, `"${limit}" to be counted`);
+    }
+  });
+});
+
 describe('on polling', () => {
   const cases = {
     nothing: '', garbage: 'c1', 'an event before CONNECT': EVENT, 'a byte behind CONNECT': `${packetHex('00')}00`,
@@ -299,10 +323,6 @@ describe('what may be ignored or end its connection, and does no more', () => {
     'a namespace of 100,000 characters': packetHex('00', 'd40000', { nsp: hexOf(`/${'x'.repeat(100_000)}`) }),
     'bytes in auth': packetHex('00', hexOf({ token: Buffer.from([1]) }), { nsp: hexOf('/admin') }),
     'a thousand namespaces': Array.from({ length: 1000 }, (_, i) => packetHex('00', 'd40000', { nsp: hexOf(`/n${i}`) })),
-    // A small message must not become something much larger.
-    'a megabyte of nils': argument(`dd000e7ef0${'c0'.repeat(950_000)}`),
-    'a megabyte of empty maps': argument(`dd000e7ef0${'80'.repeat(950_000)}`),
-    'a megabyte of control characters': argument(`db000e7ef0${'01'.repeat(950_000)}`),
     'a megabyte of bytes that are no UTF-8': argument(`db000e7ef0${'ff'.repeat(950_000)}`),
     'a megabyte of tiny floats': argument(`dd0002e630${'ca00000001'.repeat(190_000)}`),
     'a megabyte of dates': argument(`dd00017318${'d7000000000000000000'.repeat(95_000)}`),

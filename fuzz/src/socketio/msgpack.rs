@@ -12,7 +12,7 @@ const LIMITS: Limits = Limits {
     parsers: Parsers { json: false, msgpack: true },
     namespaces_max: 3,
     auth_bytes_max: 40,
-    attachments_bytes_max: 40,
+    attachments_bytes_max: 2_000,
 };
 
 /// `{type: 0, nsp: "/"}`

@@ -1,6 +1,6 @@
 //! One Engine.IO session and the Socket.IO connection on top of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -50,6 +50,9 @@ pub(crate) struct Session {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) handshake: Handshake,
     pub(crate) outbox: Arc<Outbox>,
+    /// How its client writes packets, once it has written one. Beside the state, so that nobody who has something
+    /// for the client waits for a packet that is being read.
+    parser: OnceLock<Parser>,
     state: Mutex<State>,
     /// Held while the clients of a session that has ended leave the hub.
     leaving: Mutex<()>,
@@ -118,6 +121,7 @@ impl Session {
             endpoint: Arc::clone(endpoint),
             handshake,
             outbox,
+            parser: OnceLock::new(),
             state: Mutex::new(state),
             leaving: Mutex::new(()),
             _place: place,
@@ -181,6 +185,7 @@ impl Session {
                 Message::Text(text) => state.connection.text(text, limits, now),
                 Message::Binary(bytes) => state.connection.binary(&bytes, limits, now),
             };
+            self.parser.get_or_init(|| state.connection.parser());
             // Leaving counts too, because it makes room for joining again.
             if matches!(inbound, Ok(Some(Inbound::Event { .. } | Inbound::Disconnect { .. }))) {
                 state.pace.count(sockets.settings.event_interval, now);
@@ -263,6 +268,7 @@ impl Session {
                 let attachments = attachments.iter().map(|bytes| self.binary(bytes));
                 std::iter::once(Frame::text(text)).chain(attachments).collect()
             }
+            // As bytes also for who wants base64: whoever speaks msgpack can read bytes.
             Parser::Msgpack => vec![Frame::binary(&socketio::repack(text, attachments))],
         };
         self.outbox.push_all(frames, sockets.hub.limits().outbox_bytes_max);
@@ -278,7 +284,7 @@ impl Session {
 
     /// How its client writes packets, and wants them.
     pub(super) fn parser(&self) -> Parser {
-        self.state.lock().connection.parser()
+        self.parser.get().copied().unwrap_or(Parser::Json)
     }
 
     /// A binary message in the form that the client can take.

@@ -54,8 +54,8 @@ pub struct Limits {
     pub namespaces_max: usize,
     /// Bytes of CONNECT's auth object.
     pub auth_bytes_max: usize,
-    /// Bytes of all attachments of one packet together, and of all events that wait for the decision
-    /// on a CONNECT.
+    /// Bytes of all attachments of one packet together, with its JSON if it comes as msgpack, and of all events
+    /// that wait for the decision on a CONNECT.
     pub attachments_bytes_max: usize,
 }
 
@@ -88,7 +88,8 @@ impl Violation {
         match self {
             Self::TooManyHeld => Some("held_events_max"),
             Self::Decode(DecodeError::TooManyAttachments) => Some("attachments_max"),
-            Self::Decode(DecodeError::AttachmentsTooLarge) => Some("payload_bytes_max"),
+            Self::Decode(DecodeError::TooLarge) => Some("payload_bytes_max"),
+            Self::Decode(DecodeError::TooDeep) => Some("depth_max"),
             _ => None,
         }
     }
@@ -445,6 +446,36 @@ mod tests {
     }
 
     #[test]
+    fn the_first_packet_says_which_parser_a_client_uses() {
+        // `{type: 0, nsp: "/"}` and `{type: 2, data: ["a"], nsp: "/"}`
+        let (connect, event) =
+            (&b"\x82\xa4type\x00\xa3nsp\xa1/"[..], b"\x83\xa4type\x02\xa4data\x91\xa1a\xa3nsp\xa1/");
+        let now = Instant::now();
+        let mut connection = Connection::default();
+        assert!(matches!(connection.binary(connect, &LIMITS, now), Ok(Some(Inbound::Connect { .. }))));
+        assert_eq!(connection.parser(), Parser::Msgpack);
+        connection.accept("/");
+        assert!(matches!(connection.binary(event, &LIMITS, now), Ok(Some(Inbound::Event { .. }))));
+        assert_eq!(connection.text(r#"2["a"]"#, &LIMITS, now), Err(Violation::OtherParser));
+
+        let mut connection = Connection::default();
+        assert!(matches!(connection.text("0", &LIMITS, now), Ok(Some(Inbound::Connect { .. }))));
+        assert_eq!(connection.parser(), Parser::Json);
+        connection.accept("/");
+        let unannounced = Err(Violation::Decode(DecodeError::Unexpected));
+        assert_eq!(connection.binary(event, &LIMITS, now), unannounced);
+
+        for (parsers, first, second) in [
+            (Parsers { json: true, msgpack: false }, Ok(()), Err(Violation::OtherParser)),
+            (Parsers { json: false, msgpack: true }, Err(Violation::OtherParser), Ok(())),
+        ] {
+            let limits = Limits { parsers, ..LIMITS };
+            assert_eq!(Connection::default().text("0", &limits, now).map(|_| ()), first);
+            assert_eq!(Connection::default().binary(connect, &limits, now).map(|_| ()), second);
+        }
+    }
+
+    #[test]
     fn packets_for_namespaces_not_joined_close() {
         let close = || expect!["close: packet for a namespace not joined"];
         check(&[r#"2["a"]"#], close());
@@ -636,7 +667,7 @@ mod tests {
             Connect { namespace: "/", auth: None }
             -
             -
-            close: attachments too large"#]],
+            close: too large"#]],
         );
     }
 }

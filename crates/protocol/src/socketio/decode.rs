@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::de::{Deserializer as _, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::json::{Container, Placeholder, containers, string};
+use super::json::{Placeholder, each_container, string};
 
 /// Most attachments that one packet may announce, as in socket.io-parser since 4.2.6: modern
 /// clients refuse more, and an unbounded count is CVE-2026-33151.
@@ -78,9 +78,12 @@ pub enum DecodeError {
     /// A text message while attachments were due, or bytes that nobody announced.
     #[error("unexpected message")]
     Unexpected,
-    /// The attachments of one packet are larger than the limit.
-    #[error("attachments too large")]
-    AttachmentsTooLarge,
+    /// The attachments of one packet are larger than the limit, or those of msgpack with the JSON beside them.
+    #[error("too large")]
+    TooLarge,
+    /// Values of msgpack in one another, beyond the limit.
+    #[error("nested too deep")]
+    TooDeep,
 }
 
 /// Reads one packet, without the Engine.IO type character.
@@ -175,7 +178,8 @@ fn json_space(c: char) -> bool {
 fn event(data: &str) -> Result<Kind<'_>, DecodeError> {
     let first = first_item(data).ok_or(DecodeError::InvalidPayload)?;
     let name: Cow<'_, str> = match first.as_bytes().first() {
-        Some(b'"') => string(first),
+        // A name that a Rust string cannot hold keeps its JSON text, quotes included.
+        Some(b'"') => string(first).unwrap_or(Cow::Borrowed(first)),
         Some(b'-' | b'0'..=b'9') => Cow::Borrowed(first),
         _ => return Err(DecodeError::InvalidPayload),
     };
@@ -218,12 +222,15 @@ fn first_item(data: &str) -> Option<&str> {
 
 /// Every object with `"_placeholder": true` must name an attachment that was announced.
 fn check_placeholders(json: &str, attachments: usize) -> Result<(), DecodeError> {
-    let is_legal = |container: &Container| match container.placeholder {
-        Placeholder::No => true,
-        Placeholder::Of(num) => num < attachments,
-        Placeholder::Broken => false,
-    };
-    if containers(json).iter().all(is_legal) { Ok(()) } else { Err(DecodeError::IllegalPlaceholder) }
+    let mut are_legal = true;
+    each_container(json, |_, container| {
+        are_legal &= match container.placeholder {
+            Placeholder::No => true,
+            Placeholder::Of(num) => (num as usize) < attachments,
+            Placeholder::Broken => false,
+        };
+    });
+    if are_legal { Ok(()) } else { Err(DecodeError::IllegalPlaceholder) }
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ impl Decoder {
         pending.bytes = pending.bytes.saturating_add(bytes.len());
         if pending.bytes > bytes_max {
             self.pending = None;
-            return Err(DecodeError::AttachmentsTooLarge);
+            return Err(DecodeError::TooLarge);
         }
         pending.attachments.push(Bytes::copy_from_slice(bytes));
         if pending.attachments.len() < pending.due {
@@ -149,7 +149,7 @@ mod tests {
     fn nothing_is_held_behind_an_error() {
         let mut decoder = Decoder::default();
         assert_eq!(decoder.text(r#"51-["a"]"#), Ok(None));
-        assert_eq!(decoder.binary(b"123456789", 8), Err(DecodeError::AttachmentsTooLarge));
+        assert_eq!(decoder.binary(b"123456789", 8), Err(DecodeError::TooLarge));
         assert_eq!(decoder.held_bytes(), 0);
 
         assert_eq!(decoder.text(r#"51-["a"]"#), Ok(None));

@@ -93,7 +93,8 @@ pub(super) fn push_json_string(value: &str, text: &mut String) {
         text.push_str(value);
         text.push('"');
     } else {
-        text.push_str(&serde_json::Value::from(value).to_string());
+        // Text can always be written.
+        text.push_str(&serde_json::to_string(value).unwrap_or_default());
     }
 }
 

@@ -1,7 +1,6 @@
 //! JSON text that is known to be valid: its tokens, and what is in its objects and arrays.
 //!
-//! Nothing here recurses, so depth is no obstacle, and nothing is read as a value, so neither a number
-//! beyond `f64` nor half a surrogate pair is one.
+//! Nothing here recurses, so depth is no obstacle, and nothing is made a tree of.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -30,8 +29,10 @@ impl<'a> Iterator for Tokens<'a> {
 
     fn next(&mut self) -> Option<&'a str> {
         let bytes = self.json.as_bytes();
-        let start =
-            self.at + bytes.get(self.at..)?.iter().take_while(|byte| b" \t\n\r".contains(byte)).count();
+        let mut start = self.at;
+        while matches!(bytes.get(start)?, b' ' | b'\t' | b'\n' | b'\r') {
+            start += 1;
+        }
         let end = match bytes.get(start)? {
             b'"' => string_end(bytes, start),
             b'{' | b'}' | b'[' | b']' | b':' | b',' => start + 1,
@@ -57,33 +58,36 @@ fn string_end(json: &[u8], start: usize) -> usize {
 
 /// Where a number, `true`, `false` or `null` ends.
 fn word_end(json: &[u8], start: usize) -> usize {
-    let length = json[start..].iter().take_while(|byte| !b",]}: \t\n\r".contains(byte)).count();
+    let ends = |byte: &u8| matches!(byte, b',' | b']' | b'}' | b':' | b' ' | b'\t' | b'\n' | b'\r');
+    let length = json[start..].iter().take_while(|byte| !ends(byte)).count();
     start + length.max(1)
 }
 
-/// A JSON string's value. A lone surrogate cannot be held by a Rust string; such a text keeps its
-/// JSON form, quotes included.
-pub(super) fn string(json: &str) -> Cow<'_, str> {
+/// A JSON string's value. `None`: a lone surrogate is in it, which a Rust string cannot hold.
+pub(super) fn string(json: &str) -> Option<Cow<'_, str>> {
     let inner = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or_default();
     if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
-        return Cow::Borrowed(inner);
+        return Some(Cow::Borrowed(inner));
     }
-    serde_json::from_str::<String>(json).map_or(Cow::Borrowed(json), Cow::Owned)
+    serde_json::from_str::<String>(json).map(Cow::Owned).ok()
 }
 
-/// A JSON string's value, with U+FFFD where a lone surrogate stands.
-pub(super) fn text(json: &str) -> Cow<'_, str> {
-    match string(json) {
-        // Only what cannot be held keeps its quotes.
-        Cow::Borrowed(text) if text.len() == json.len() => {
-            let bytes = serde_json::from_str::<Unchecked>(json).map_or_else(|_| Vec::new(), |text| text.0);
-            Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+/// A JSON string's value, with U+FFFD for each lone surrogate.
+pub(super) fn string_lossy(json: &str) -> Cow<'_, str> {
+    string(json).unwrap_or_else(|| {
+        let Unchecked(mut bytes) = serde_json::from_str(json).unwrap_or_default();
+        for at in 0..bytes.len().saturating_sub(2) {
+            // Both have three bytes.
+            if bytes[at] == 0xed && bytes[at + 1] >= 0xa0 {
+                bytes[at..at + 3].copy_from_slice("\u{fffd}".as_bytes());
+            }
         }
-        text => text,
-    }
+        Cow::Owned(String::from_utf8(bytes).unwrap_or_default())
+    })
 }
 
-/// A JSON string's value as bytes, which may hold lone surrogates.
+/// A JSON string's value as bytes, with lone surrogates as if they were characters.
+#[derive(Default)]
 struct Unchecked(Vec<u8>);
 
 impl<'de> Deserialize<'de> for Unchecked {
@@ -105,7 +109,7 @@ impl<'de> Deserialize<'de> for Unchecked {
 }
 
 /// An object or array.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Container {
     /// Its items, or pairs of key and value.
     pub(super) len: u32,
@@ -115,12 +119,13 @@ pub(super) struct Container {
 }
 
 /// Whether an object stands for an attachment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Placeholder {
     /// It has no `"_placeholder": true`.
+    #[default]
     No,
     /// It has, and its `num` is this whole number from 0. As in JavaScript `1.0` is one; so is `1e0`.
-    Of(usize),
+    Of(u32),
     /// It has, and nothing that could be the number of an attachment.
     Broken,
 }
@@ -128,21 +133,30 @@ pub(super) enum Placeholder {
 /// All objects and arrays of a valid JSON text, in the order in which they begin.
 pub(super) fn containers(json: &str) -> Vec<Container> {
     let mut containers = Vec::new();
+    each_container(json, |index, container| {
+        if containers.len() <= index {
+            containers.resize(index + 1, Container::default());
+        }
+        containers[index] = container;
+    });
+    containers
+}
+
+/// Calls `closed` for each object and array at its end, with its place in the order in which they begin.
+pub(super) fn each_container(json: &str, mut closed: impl FnMut(usize, Container)) {
+    let mut begun = 0;
     let mut open: Vec<Open> = Vec::new();
     let mut tokens = Tokens::of(json);
     while let Some(token) = tokens.next() {
         match token.as_bytes() {
             [bracket @ (b'{' | b'['), ..] => {
-                value(&mut containers, &mut open, token);
-                open.push(Open::new(containers.len(), *bracket == b'{'));
-                containers.push(Container { len: 0, end: json.len(), placeholder: Placeholder::No });
+                value(&mut open, token);
+                open.push(Open { index: begun, is_object: *bracket == b'{', ..Open::default() });
+                begun += 1;
             }
             [b'}' | b']', ..] => {
-                if let Some(closed) = open.pop()
-                    && let Some(container) = containers.get_mut(closed.index)
-                {
-                    container.end = tokens.end();
-                    container.placeholder = closed.placeholder();
+                if let Some(container) = open.pop() {
+                    closed(container.index as usize, container.close(tokens.end()));
                 }
             }
             [b',', ..] => {
@@ -153,28 +167,25 @@ pub(super) fn containers(json: &str) -> Vec<Container> {
             [b':', ..] => {}
             [b'"', ..] => match open.last_mut() {
                 Some(container @ Open { is_object: true, key: None, .. }) => {
-                    container.key = Some(match string(token).as_ref() {
-                        "_placeholder" => Key::Placeholder,
-                        "num" => Key::Num,
-                        _ => Key::Other,
-                    });
+                    container.key = Some(Key::of(token));
                 }
-                _ => value(&mut containers, &mut open, token),
+                _ => value(&mut open, token),
             },
-            _ => value(&mut containers, &mut open, token),
+            _ => value(&mut open, token),
         }
     }
-    containers
 }
 
-/// An object or array whose end was not seen yet.
+/// An object or array whose end was not seen yet. Small, because a peer may open as many as it has bytes.
+#[derive(Default)]
 struct Open {
-    index: usize,
+    index: u32,
+    len: u32,
+    num: Option<u32>,
     is_object: bool,
+    is_placeholder: bool,
     /// Of the value that comes next; `None` while a key is expected.
     key: Option<Key>,
-    is_placeholder: bool,
-    num: Option<f64>,
 }
 
 enum Key {
@@ -183,31 +194,42 @@ enum Key {
     Other,
 }
 
-impl Open {
-    const fn new(index: usize, is_object: bool) -> Self {
-        Self { index, is_object, key: None, is_placeholder: false, num: None }
-    }
-
-    fn placeholder(&self) -> Placeholder {
-        match self.num {
-            _ if !self.is_placeholder => Placeholder::No,
-            // A number too large for an index is cut to the largest, which is none of an attachment either.
-            Some(num) => Placeholder::Of(num as usize),
-            None => Placeholder::Broken,
+impl Key {
+    fn of(token: &str) -> Self {
+        match token {
+            r#""_placeholder""# => Self::Placeholder,
+            r#""num""# => Self::Num,
+            _ if !token.contains('\\') => Self::Other,
+            _ => match string(token).as_deref() {
+                Some("_placeholder") => Self::Placeholder,
+                Some("num") => Self::Num,
+                _ => Self::Other,
+            },
         }
     }
 }
 
-/// Notes a value (or its first character) in the container that it belongs to.
-fn value(containers: &mut [Container], open: &mut [Open], token: &str) {
-    let Some(container) = open.last_mut() else { return };
-    if let Some(container) = containers.get_mut(container.index) {
-        container.len = container.len.saturating_add(1);
+impl Open {
+    fn close(self, end: usize) -> Container {
+        let placeholder = match self.num {
+            _ if !self.is_placeholder => Placeholder::No,
+            Some(num) => Placeholder::Of(num),
+            None => Placeholder::Broken,
+        };
+        Container { len: self.len, end, placeholder }
     }
+}
+
+/// Notes a value (or its first character) in the container that it belongs to.
+fn value(open: &mut [Open], token: &str) {
+    let Some(container) = open.last_mut() else { return };
+    container.len = container.len.saturating_add(1);
     match container.key {
         Some(Key::Placeholder) => container.is_placeholder = token == "true",
         Some(Key::Num) => {
-            container.num = token.parse().ok().filter(|num: &f64| *num >= 0.0 && num.fract() == 0.0);
+            let num = token.parse().ok().filter(|num: &f64| *num >= 0.0 && num.fract() == 0.0);
+            // One too large becomes the largest, which is no attachment's either.
+            container.num = num.map(|num| num as u32);
         }
         Some(Key::Other) | None => {}
     }
@@ -247,11 +269,15 @@ mod tests {
 
     #[test]
     fn what_no_string_can_hold_is_replaced() {
-        let half = r#""a\ud800b""#;
-        assert_eq!(string(half), half);
-        assert_eq!(text(half).replace('\u{fffd}', ""), "ab");
-        assert!(text(half).contains('\u{fffd}'));
-        assert_eq!(text(r#""a\u00e9\n""#), "aé\n");
+        for (json, expected) in [
+            (r#""a\ud800b""#, "a\u{fffd}b"),
+            (r#""\udc00\ud83d\ude00\ud800""#, "\u{fffd}\u{1f600}\u{fffd}"),
+            (r#""\ud800\ud800\u00e9""#, "\u{fffd}\u{fffd}é"),
+        ] {
+            assert_eq!(string(json), None, "{json}");
+            assert_eq!(string_lossy(json), expected, "{json}");
+        }
+        assert_eq!(string_lossy(r#""a\u00e9\n\ud7ff""#), "aé\n\u{d7ff}");
     }
 
     #[test]
@@ -268,6 +294,7 @@ mod tests {
         for (json, expected) in [
             (r#"{"_placeholder":true,"num":1}"#, Placeholder::Of(1)),
             (r#"{"num":1.0,"_placeholder":true}"#, Placeholder::Of(1)),
+            (r#"{"\u005fplaceholder":true,"n\u0075m":2}"#, Placeholder::Of(2)),
             (r#"{"_placeholder":true}"#, Placeholder::Broken),
             (r#"{"_placeholder":true,"num":"1"}"#, Placeholder::Broken),
             (r#"{"_placeholder":true,"num":-1}"#, Placeholder::Broken),

@@ -284,7 +284,7 @@ proptest! {
             read += attachment.len();
             let outcome = decoder.binary(attachment, total - missing);
             if read > total - missing {
-                prop_assert_eq!(outcome, Err(DecodeError::AttachmentsTooLarge));
+                prop_assert_eq!(outcome, Err(DecodeError::TooLarge));
                 break;
             }
             prop_assert_eq!(outcome, Ok(None));

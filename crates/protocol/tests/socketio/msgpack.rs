@@ -14,7 +14,7 @@ const LIMITS: Limits = Limits {
     parsers: Parsers { json: true, msgpack: true },
     namespaces_max: 2,
     auth_bytes_max: 100,
-    attachments_bytes_max: 1000,
+    attachments_bytes_max: 100_000,
 };
 
 /// A JSON value as a client of msgpack has it: with its bytes inside.

@@ -30,9 +30,13 @@ use crate::hub::{self, Address, Entry, Hub, Outbox, Shape, SocketKey, Stay, Visi
 use crate::observe::Metrics;
 use crate::publish::{Departed, Memory};
 
-/// Events looked at before everybody else on the thread gets a turn, and so many that the rest may be looked at
-/// while nobody can fan out in the shard.
+/// Events looked at before everybody else on the thread gets a turn, and bytes of them.
 const EVENTS_PER_TURN: usize = 128;
+const BYTES_PER_TURN: usize = 64 * 1024;
+
+/// The rest is looked at while nobody can fan out in the shard. It is nothing, or if more keeps coming, after so many
+/// passes, less than so many events.
+const PASSES_MAX: u32 = 8;
 const EVENTS_UNDER_LOCK: u64 = 32;
 
 /// What a CONNECT says about recovery; the rest of the auth object is somebody else's.
@@ -261,20 +265,26 @@ async fn enter(
     let address = Address::new(&namespace, &sid, user.as_deref(), stay);
     let (outbox, shape) = (Arc::clone(&entry.outbox), entry.shape);
     let mut replay = Replay { history, address: &address, shape, missed, frames: Vec::new(), bytes: 0 };
-    loop {
+    for pass in 0.. {
         // Not further than the shard has come: what it has not fanned out yet follows by itself.
         let reached = hub.position(&entry.sid);
-        if reached.saturating_sub(replay.missed.position) < EVENTS_UNDER_LOCK {
+        let left = reached.saturating_sub(replay.missed.position);
+        if left == 0 || (left < EVENTS_UNDER_LOCK && pass >= PASSES_MAX) {
             break;
         }
-        replay.collect(reached)?;
+        for event in replay.collect(reached)? {
+            if replay.push(&event)? {
+                tokio::task::yield_now().await;
+            }
+        }
         tokio::task::yield_now().await;
     }
     let mut events = 0;
     let key = hub.come_back(entry, stay, |until| {
-        // The rest, while nobody can fan out in this shard.
+        // What came in the meantime, while nobody can fan out in this shard.
         while replay.missed.position < until {
-            if replay.collect(until).is_none() {
+            let collected = replay.collect(until);
+            if collected.is_none_or(|events| events.iter().any(|event| replay.push(event).is_none())) {
                 return false;
             }
         }
@@ -296,31 +306,39 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    /// Looks at some more events, up to a position. `None`: some are gone, or there are too many.
-    fn collect(&mut self, until: u64) -> Option<()> {
-        let Missed { position, doubt, bytes_max, metrics } = self.missed;
+    /// Looks at some more events, up to a position, and returns those that were meant for the socket. `None`: some are
+    /// gone.
+    fn collect(&mut self, until: u64) -> Option<Vec<Arc<hub::Event>>> {
+        let Missed { position, doubt, .. } = self.missed;
         let chunk = self.history.after(position, doubt, EVENTS_PER_TURN)?;
-        for event in meant_for(self.address, &chunk, until) {
-            let frame = event.frame(self.shape);
-            self.bytes += hub::cost(&frame);
-            self.frames.push(frame);
-        }
         // At least one further: what is gone and is no loss leaves a gap.
         self.missed.position = chunk.position.max(position + 1).min(until);
-        let is_too_much = self.bytes > bytes_max;
-        if is_too_much {
-            metrics.limit("replay_bytes_max");
+        Some(meant_for(self.address, chunk, until).collect())
+    }
+
+    /// Takes an event in its client's shape. `None`: there are too many. `true`: that took so long that others should
+    /// have a turn.
+    fn push(&mut self, event: &hub::Event) -> Option<bool> {
+        let turns = self.bytes / BYTES_PER_TURN;
+        let frame = event.frame(self.shape);
+        self.bytes += hub::cost(&frame);
+        self.frames.push(frame);
+        if self.bytes > self.missed.bytes_max {
+            self.missed.metrics.limit("replay_bytes_max");
+            return None;
         }
-        (!is_too_much).then_some(())
+        Some(self.bytes / BYTES_PER_TURN > turns)
     }
 }
 
 /// The events of a chunk that a socket has missed.
-fn meant_for<'a>(
-    address: &'a Address<'_>,
-    chunk: &'a Chunk<Arc<hub::Event>>,
+fn meant_for(
+    address: &Address<'_>,
+    chunk: Chunk<Arc<hub::Event>>,
     until: u64,
-) -> impl Iterator<Item = &'a hub::Event> {
-    let missed = chunk.events.iter().filter(move |event| event.position <= until);
-    missed.filter(|event| event.target.covers(address, event.position)).map(Arc::as_ref)
+) -> impl Iterator<Item = Arc<hub::Event>> {
+    chunk
+        .events
+        .into_iter()
+        .filter(move |event| event.position <= until && event.target.covers(address, event.position))
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use idae_socket_protocol::Sid;
-use idae_socket_protocol::socketio::Parser;
+use idae_socket_protocol::engineio::{Message, Packet};
+use idae_socket_protocol::socketio::{Connection, Inbound, Limits as ReadLimits, Parser, Parsers, repack};
 use idae_socket_protocol::websocket::Frame;
 use proptest::prelude::*;
 
@@ -95,6 +96,7 @@ impl Gateway {
 
 /// A client as it sees itself, and what the model expects it to see.
 struct Client {
+    parser: Parser,
     sid: Sid,
     user: Option<usize>,
     rooms: BTreeSet<usize>,
@@ -112,7 +114,7 @@ impl Client {
             namespace: "/".into(),
             user: self.user.map(|user| USERS[user].to_owned()),
             outbox: Arc::clone(outbox),
-            shape: Shape { parser: Parser::Json, has_offset: true },
+            shape: Shape { parser: self.parser, has_offset: true },
         }
     }
 
@@ -121,8 +123,8 @@ impl Client {
         let Some((_, outbox)) = &self.connection else { return };
         while let Some(payload) = outbox.take_payload() {
             let payload = String::from_utf8(payload).unwrap();
-            for packet in payload.split('\u{1e}').filter(|packet| packet.starts_with("42")) {
-                let (_, number, offset): (String, u64, String) = serde_json::from_str(&packet[2..]).unwrap();
+            for packet in payload.split('\u{1e}').filter(|packet| packet.starts_with(['4', 'b'])) {
+                let Some((number, offset)) = event(self.parser, packet) else { continue };
                 self.received.push(number);
                 self.offset = Some(offset);
             }
@@ -163,6 +165,29 @@ impl Client {
     }
 }
 
+/// What an event of the test says, if a packet is one.
+fn event(parser: Parser, packet: &str) -> Option<(u64, String)> {
+    let now = Instant::now();
+    let parsers = Parsers { json: parser == Parser::Json, msgpack: parser == Parser::Msgpack };
+    let limits = ReadLimits { parsers, namespaces_max: 1, auth_bytes_max: 100, attachments_bytes_max: 100 };
+    let mut connection = Connection::default();
+    // A client of the test takes what it is sent as a server would: both read the same packets.
+    let connect = match parser {
+        Parser::Json => connection.text("0", &limits, now),
+        Parser::Msgpack => connection.binary(&repack("40", &[]), &limits, now),
+    };
+    connect.unwrap();
+    connection.accept("/");
+    let Packet::Message(message) = Packet::decode(packet).unwrap() else { return None };
+    let inbound = match &message {
+        Message::Text(text) if text.starts_with('2') => connection.text(text, &limits, now),
+        Message::Text(_) => return None,
+        Message::Binary(bytes) => connection.binary(bytes, &limits, now),
+    };
+    let Ok(Some(Inbound::Event { args, .. })) = inbound else { panic!("{inbound:?}") };
+    Some(args.parse().unwrap())
+}
+
 fn run(steps: &[Step]) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let gateway = Gateway::new();
@@ -170,6 +195,7 @@ fn run(steps: &[Step]) {
     let mut clients: Vec<Client> = (0..CLIENTS)
         .map(|number| {
             let mut client = Client {
+                parser: if number < CLIENTS / 2 { Parser::Json } else { Parser::Msgpack },
                 sid: hub::new_sid(number % 2),
                 user: Some(number).filter(|number| *number < USERS.len()),
                 rooms: BTreeSet::new(),

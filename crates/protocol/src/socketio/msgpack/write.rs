@@ -7,45 +7,63 @@ use rmp::encode::{
 };
 
 use crate::socketio::decode::{ack_id, namespace};
-use crate::socketio::json::{Placeholder, Tokens, containers, text};
+use crate::socketio::json::{Placeholder, Tokens, containers, string_lossy};
 
 /// Writes a message of the default parser as msgpack: one of [`event`](super::super::event) and the functions beside
-/// it, type character `4` included. The result is an Engine.IO message without type character.
+/// it, type character `4` included. The result is an Engine.IO message without type character; it is empty if the
+/// message is none of those.
 ///
 /// The attachments stand where their placeholders stood. Numbers without fraction or exponent become integers; what
 /// is neither `i64` nor `u64` becomes `f64`. A lone surrogate, which MessagePack cannot hold, becomes U+FFFD.
 pub fn repack(message: &str, attachments: &[Bytes]) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.len() + attachments.iter().map(Bytes::len).sum::<usize>() + 32);
-    // Writing to a vector cannot fail.
-    let _ = write_packet(message, attachments, &mut out);
+    if let Some(parts) = Parts::of(message) {
+        // Writing to a vector cannot fail.
+        let _ = parts.write(attachments, &mut out);
+    }
     out
 }
 
-fn write_packet(message: &str, attachments: &[Bytes], out: &mut Vec<u8>) -> Result<(), ValueWriteError> {
-    let rest = message.strip_prefix('4').unwrap_or(message);
-    let (kind, rest) = rest.split_at_checked(1).unwrap_or(("1", ""));
-    let (kind, rest) = match kind {
-        // Binary or not is no matter of the type here.
-        "5" | "6" => (if kind == "5" { 2 } else { 3 }, rest.split_once('-').map_or("", |(_, rest)| rest)),
-        kind => (kind.parse().unwrap_or(1), rest),
-    };
-    let (namespace, rest) = namespace(rest);
-    let (id, data) = ack_id(rest).unwrap_or((None, rest));
-    let keys = 2 + u32::from(!data.is_empty()) + u32::from(id.is_some());
-    write_map_len(out, keys)?;
-    write_str(out, "type")?;
-    write_uint(out, kind)?;
-    // What is absent has no key: the stock client takes nil for a value.
-    if !data.is_empty() {
-        write_str(out, "data")?;
-        write_json(data, attachments, out)?;
+/// A packet of the default parser.
+struct Parts<'a> {
+    kind: u8,
+    namespace: &'a str,
+    id: Option<u64>,
+    data: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(message: &'a str) -> Option<Self> {
+        let rest = message.strip_prefix('4')?;
+        let (kind, rest) = rest.split_at_checked(1)?;
+        let (kind, rest) = match kind {
+            // Binary or not is no matter of the type here.
+            "5" => (2, rest.split_once('-')?.1),
+            "6" => (3, rest.split_once('-')?.1),
+            kind => (kind.parse().ok()?, rest),
+        };
+        let (namespace, rest) = namespace(rest);
+        let (id, data) = ack_id(rest).ok()?;
+        Some(Self { kind, namespace, id, data })
     }
-    if let Some(id) = id {
-        write_str(out, "id")?;
-        write_uint(out, id)?;
+
+    fn write(&self, attachments: &[Bytes], out: &mut Vec<u8>) -> Result<(), ValueWriteError> {
+        let keys = 2 + u32::from(!self.data.is_empty()) + u32::from(self.id.is_some());
+        write_map_len(out, keys)?;
+        write_str(out, "type")?;
+        write_uint(out, self.kind.into())?;
+        // What is absent has no key: the stock client takes nil for a value.
+        if !self.data.is_empty() {
+            write_str(out, "data")?;
+            write_json(self.data, attachments, out)?;
+        }
+        if let Some(id) = self.id {
+            write_str(out, "id")?;
+            write_uint(out, id)?;
+        }
+        write_str(out, "nsp")?;
+        write_str(out, self.namespace)
     }
-    write_str(out, "nsp")?;
-    write_str(out, namespace)
 }
 
 /// Writes a valid JSON text. Containers know their length only at their end, so they were counted before.
@@ -58,8 +76,8 @@ fn write_json(json: &str, attachments: &[Bytes], out: &mut Vec<u8>) -> Result<()
             [bracket @ (b'{' | b'['), ..] => {
                 let Some(container) = containers.next() else { continue };
                 match container.placeholder {
-                    Placeholder::Of(num) if num < attachments.len() => {
-                        write_bin(out, &attachments[num])?;
+                    Placeholder::Of(num) if (num as usize) < attachments.len() => {
+                        write_bin(out, &attachments[num as usize])?;
                         while tokens.end() < container.end {
                             if tokens.next().is_some_and(|token| token.starts_with(['{', '['])) {
                                 containers.next();
@@ -70,7 +88,7 @@ fn write_json(json: &str, attachments: &[Bytes], out: &mut Vec<u8>) -> Result<()
                     _ => write_array_len(out, container.len).map(drop)?,
                 }
             }
-            [b'"', ..] => write_str(out, &text(token))?,
+            [b'"', ..] => write_str(out, &string_lossy(token))?,
             [b't', ..] => out.push(Marker::True.to_u8()),
             [b'f', ..] => out.push(Marker::False.to_u8()),
             [b'n', ..] => out.push(Marker::Null.to_u8()),
@@ -171,6 +189,13 @@ mod tests {
         check(r#"[{"_placeholder":true,"num":0,"more":[{}]},{}]"#, "92c401ff80");
         // One that names no attachment is data.
         check(r#"{"_placeholder":true,"num":1}"#, "82ac5f706c616365686f6c646572c3a36e756d01");
+    }
+
+    #[test]
+    fn what_is_no_packet_becomes_nothing() {
+        for message in ["", "4", "2", "4x", "45", "4é", "429007199254740992[]"] {
+            assert_eq!(repack(message, &[]), b"", "{message}");
+        }
     }
 
     #[test]
