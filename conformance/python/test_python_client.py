@@ -5,106 +5,24 @@ TOKEN_URL    a second gateway that checks tokens; rooms "public:*" and "user:{su
 TOKEN        a token for that one: user "ada", role "admin"
 NEW_TOKEN    another one: user "ada", role "editor"
 OTHER_TOKEN  a token of user "bob"
+SERIALIZER   which parser the clients use: "default" or "msgpack"
 
 python-socketio does not know connection state recovery: it hands every argument of an event to
 the handler. So each event must come with exactly the one argument that was published.
 """
 
-import functools
 import os
 import queue
 import time
 import unittest
 import uuid
 
-import requests
-import socketio
+from client import GATEWAY_URL, TRANSPORTS, WAIT_S, Client, each_transport, publish
 
-GATEWAY_URL = os.environ["GATEWAY_URL"]
 TOKEN_URL = os.environ["TOKEN_URL"]
 TOKEN = os.environ["TOKEN"]
 NEW_TOKEN = os.environ["NEW_TOKEN"]
 OTHER_TOKEN = os.environ["OTHER_TOKEN"]
-WAIT_S = 5
-
-TRANSPORTS = {
-    "websocket": ["websocket"],
-    "polling": ["polling"],
-    "upgrade": ["polling", "websocket"],
-}
-
-
-def publish(event, body, url=GATEWAY_URL):
-    reply = requests.post(f"{url}/{event}", json=body, timeout=WAIT_S)
-    assert reply.status_code == 200, reply.text
-    return reply.json()
-
-
-class Client:
-    """A client that keeps what it hears."""
-
-    def __init__(self, transports, url=GATEWAY_URL, auth=None, headers=None, namespace="/"):
-        self.namespace = namespace
-        self.heard = queue.Queue()
-        self.gone = queue.Queue()
-        self.refused = queue.Queue()
-        self.io = socketio.Client(reconnection=False, request_timeout=WAIT_S)
-        self.io.on("*", self._keep, namespace=namespace)
-        self.io.on("disconnect", lambda *reason: self.gone.put(reason), namespace=namespace)
-        self.io.on("connect_error", self.refused.put, namespace=namespace)
-        self._url, self._auth, self._headers, self._transports = url, auth, headers or {}, transports
-
-    def connect(self):
-        self.io.connect(
-            self._url,
-            headers=self._headers,
-            auth=self._auth,
-            transports=self._transports,
-            namespaces=[self.namespace],
-            wait_timeout=WAIT_S,
-        )
-        return self
-
-    def refusal(self):
-        """Connects in vain and returns what the gateway says; None if it lets the client in."""
-        try:
-            self.connect()
-        except socketio.exceptions.ConnectionError:
-            return self.refused.get(timeout=WAIT_S)
-        self.close()
-        return None
-
-    def _keep(self, event, *args):
-        self.heard.put((event, args))
-
-    def next(self):
-        return self.heard.get(timeout=WAIT_S)
-
-    def ask(self, event, data=None):
-        return self.io.call(event, data, namespace=self.namespace, timeout=WAIT_S)
-
-    def close(self):
-        self.io.disconnect()
-
-
-def each_transport(**options):
-    """Runs a test once for each transport, with a client that is closed in the end."""
-
-    def decorate(test):
-        @functools.wraps(test)
-        def run(self):
-            for name, transports in TRANSPORTS.items():
-                with self.subTest(transport=name):
-                    client = Client(transports, **options).connect()
-                    try:
-                        # A name of its own, so that no test hears another one's events.
-                        test(self, f"{name}-{uuid.uuid4()}", client)
-                    finally:
-                        client.close()
-
-        return run
-
-    return decorate
 
 
 class EachTransport(unittest.TestCase):

@@ -6,27 +6,12 @@ Whoever does not know recovery must get each event with exactly the arguments th
 a second one makes python-socketio raise a TypeError in a handler with one parameter.
 """
 
-import os
 import queue
 import unittest
 
-import requests
 import socketio
 
-GATEWAY_URL = os.environ["GATEWAY_URL"]
-WAIT_S = 5
-
-TRANSPORTS = {
-    "websocket": ["websocket"],
-    "polling": ["polling"],
-    "upgrade": ["polling", "websocket"],
-}
-
-
-def publish(event, body):
-    reply = requests.post(f"{GATEWAY_URL}/{event}", json=body, timeout=WAIT_S)
-    assert reply.status_code == 200, reply.text
-    return reply.json()
+from client import GATEWAY_URL, TRANSPORTS, WAIT_S, publish
 
 
 def connect(transports, auth=None):
