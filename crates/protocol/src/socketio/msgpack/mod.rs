@@ -12,6 +12,7 @@
 //! * A length that a peer claims allocates nothing: only bytes that are there count.
 
 mod read;
+mod value;
 mod write;
 
 pub(super) use read::decode;
