@@ -1,6 +1,6 @@
 use expect_test::{Expect, expect};
 
-use super::super::{Algorithm, Auth, Config, IntrospectionFormat, PublishKey, Secret, Strategy};
+use super::super::{Algorithm, Auth, Config, IntrospectionFormat, Parser, PublishKey, Secret, Strategy};
 use super::toml;
 
 /// The same sentences for a configuration that was filled by hand.
@@ -283,6 +283,16 @@ fn paths() {
     invalid(
         |config| config.socket.path = "/".to_owned(),
         expect![[r#"`socket.path` must leave `/` and `/v1/` to the publishers, not "/""#]],
+    );
+}
+
+#[test]
+fn without_the_default_parser_little_can_connect() {
+    warned(
+        |config| config.socket.parsers = vec![Parser::Msgpack],
+        expect![[r#"
+            `auth.strategy` is `none`: everybody who connects is let in and every room is open
+            `socket.parsers` leaves `json` out, which all clients use unless they are told otherwise: the console, `idae-socket listen` and the Rust client can't connect"#]],
     );
 }
 

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use super::error::{ConfigError, ConfigErrors, Warning};
 use super::table::{self, State};
 use super::value::quoted;
-use super::{Address, Config, PublishKey, Socket, Strategy, web_origin};
+use super::{Address, Config, Parser, PublishKey, Socket, Strategy, web_origin};
 use crate::rules::{Pattern, Template};
 
 /// Shorter keys can be guessed by trying.
@@ -286,6 +286,10 @@ fn socket(socket: &Socket, report: &mut Report) {
     }
     if socket.parsers.is_empty() {
         report.fault(&["socket.parsers"], "`socket.parsers` is empty, so nobody could connect");
+    } else if !socket.parsers.contains(&Parser::Json) {
+        let message = "`socket.parsers` leaves `json` out, which all clients use unless they are told otherwise: the \
+                       console, `idae-socket listen` and the Rust client can't connect";
+        report.warn("socket.parsers", message);
     }
     if let Some(name) = &socket.cookie {
         let is_token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
