@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { eventually, next, nextValue, sleep, staysOpen } from './harness/events.js';
 import { better, endAll, startGateway, startSuiteServer } from './harness/gateway.js';
-import { Polling, SID, ask, client, connectNow, connected, join, joined, openSession } from './harness/sessions.js';
+import { Polling, SID, ask, client, connectNow, connected, inTwoNamespaces, join, joined, openSession } from './harness/sessions.js';
 
 const CONNECT_TIMEOUT_MS = 1000;
 
@@ -65,29 +65,7 @@ describe('one connection, several namespaces', () => {
     websocket.close();
   });
 
-  test('the stock client shares its connection between them', async (t) => {
-    const main = await connected(t, server, { transports: ['websocket'] });
-    const custom = main.io.socket('/custom');
-    t.after(() => custom.disconnect());
-    await connectNow(custom);
-    assert.equal(main.io.engine, custom.io.engine);
-    assert.notEqual(main.id, custom.id);
-    assert.deepEqual(await ask(custom, 'message-with-ack', 'c'), 'c');
-    assert.deepEqual(await ask(main, 'message-with-ack', 'm'), 'm');
-  });
-
-  test('leaving one leaves the others, and joining again gives a new id', async (t) => {
-    const main = await connected(t, server, { transports: ['websocket'] });
-    const custom = main.io.socket('/custom');
-    t.after(() => custom.disconnect());
-    await connectNow(custom);
-    const before = custom.id;
-    custom.disconnect();
-    assert.equal(await ask(main, 'message-with-ack', 1), 1);
-    await connectNow(custom);
-    assert.notEqual(custom.id, before);
-    assert.equal(main.connected, true);
-  });
+  test('the stock client shares its connection between them, leaves one and joins it again', (t) => inTwoNamespaces(t, server));
 
   test('an event published to a namespace reaches that one only', async () => {
     const websocket = await openSession(gateway);

@@ -10,7 +10,7 @@ import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { launchChromium } from '../harness/chromium.js';
 import { WAIT_MS, eventually, within } from '../harness/events.js';
-import { cleanEnvironment, startGateway } from '../harness/gateway.js';
+import { cleanEnvironment, endAll, startGateway } from '../harness/gateway.js';
 import { Listener, assertPublished, assertRefused, conformance, heard } from '../publish/publishing.js';
 
 const FILES = ['/', '/console/console.js', '/console/console.css', '/console/icon.svg'];
@@ -753,10 +753,13 @@ describe('strategy jwt', () => {
   const jwt = { IDAE_SOCKET_AUTH_STRATEGY: 'jwt', IDAE_SOCKET_AUTH_JWT_SECRET: SECRET };
 
   let gateway;
+  let soft;
   before(async () => {
     gateway = await startGateway({ env: jwt });
+    // For all tests, so that it does not end before the page of one is looked at.
+    soft = await startGateway({ env: { ...jwt, IDAE_SOCKET_AUTH_MODE: 'soft' } });
   });
-  after(() => gateway?.end());
+  after(() => endAll(gateway, soft));
 
   async function connectWith(t, token, where = gateway) {
     const page = await openConsole(t, where, { refusals: true });
@@ -841,8 +844,6 @@ describe('strategy jwt', () => {
   });
 
   test('soft mode says that nobody is known', async (t) => {
-    const soft = await startGateway({ env: { ...jwt, IDAE_SOCKET_AUTH_MODE: 'soft' } });
-    t.after(() => soft.end());
     const page = await connectWith(t, sign({ sub: 'ada', exp: 1 }), soft);
     await shows(page, 'state', /^Connected$/);
     await shows(page, 'identity-note', /Let in without identity/);

@@ -199,6 +199,27 @@ export async function subscribe(socket, rooms) {
 }
 
 /**
+ * A stock client in two namespaces of the suite server has one connection and two ids; it leaves one, which the other does not
+ * notice, and is somebody new when it comes back.
+ */
+export async function inTwoNamespaces(t, server, options = {}) {
+  const main = await connected(t, server, { transports: ['websocket'], ...options });
+  const custom = main.io.socket('/custom');
+  t.after(() => custom.disconnect());
+  await connectNow(custom);
+  assert.equal(main.io.engine, custom.io.engine);
+  assert.notEqual(main.id, custom.id);
+  assert.equal(await ask(custom, 'message-with-ack', 'c'), 'c');
+  assert.equal(await ask(main, 'message-with-ack', 'm'), 'm');
+  const before = custom.id;
+  custom.disconnect();
+  assert.equal(await ask(main, 'message-with-ack', 1), 1);
+  await connectNow(custom);
+  assert.notEqual(custom.id, before);
+  assert.equal(main.connected, true);
+}
+
+/**
  * Somebody who only listens while a test misbehaves. `unharmed()` publishes one event and
  * insists that this client, never disconnected, receives exactly it.
  */

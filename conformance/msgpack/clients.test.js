@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { Manager } from 'socket.io-client';
 import { collect, eventually, next, nextValue } from '../harness/events.js';
 import { better, endAll } from '../harness/gateway.js';
-import { ask, client, connectNow, connected, subscribe } from '../harness/sessions.js';
+import { ask, client, connectNow, connected, inTwoNamespaces, subscribe } from '../harness/sessions.js';
 import { JWT, enter, open, refusal, whoIs } from '../identity/entering.js';
 import { Backend, token } from '../identity/tokens.js';
 import { transportOf } from '../staying-up/returning.js';
@@ -211,21 +211,7 @@ describe('events of the client', () => {
     assert.deepEqual(second, first);
   });
 
-  test('several namespaces share one connection, each with its own id', async (t) => {
-    const main = await speaker(t, server, { transports: ['websocket'] });
-    const custom = main.io.socket('/custom');
-    t.after(() => custom.disconnect());
-    await connectNow(custom);
-    assert.equal(main.io.engine, custom.io.engine);
-    assert.notEqual(main.id, custom.id);
-    assert.equal(await ask(custom, 'message-with-ack', 'c'), 'c');
-    assert.equal(await ask(main, 'message-with-ack', 'm'), 'm');
-    const before = custom.id;
-    custom.disconnect();
-    assert.equal(await ask(main, 'message-with-ack', 1), 1);
-    await connectNow(custom);
-    assert.notEqual(custom.id, before);
-  });
+  test('several namespaces share one connection, each with its own id', (t) => inTwoNamespaces(t, server, MSGPACK));
 });
 
 describe('the end', () => {
