@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { eventually, next, nextValue, sleep, staysOpen } from './harness/events.js';
 import { better, endAll, startGateway, startSuiteServer } from './harness/gateway.js';
-import { Polling, SID, ask, client, connectNow, connected, inTwoNamespaces, join, joined, openSession } from './harness/sessions.js';
+import { Polling, SID, ask, client, connectNow, connected, inTwoNamespaces, join, joined, openSession, refusedNamespace } from './harness/sessions.js';
 
 const CONNECT_TIMEOUT_MS = 1000;
 
@@ -94,14 +94,7 @@ describe('an unknown namespace', () => {
 
   test('the stock client gets connect_error and is not active, others go on', async (t) => {
     const main = await connected(t, server, { transports: ['websocket'] });
-    const wrong = main.io.socket('/wrong');
-    t.after(() => wrong.disconnect());
-    const refused = nextValue(wrong, 'connect_error');
-    wrong.connect();
-    const error = await refused;
-    assert.equal(error.message, 'Invalid namespace');
-    assert.equal(error.data, undefined);
-    assert.equal(wrong.active, false);
+    await refusedNamespace(t, main, '/wrong');
     assert.equal(await ask(main, 'message-with-ack', 1), 1);
   });
 

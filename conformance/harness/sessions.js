@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { io } from 'socket.io-client';
-import { WAIT_MS, next, within } from './events.js';
+import { WAIT_MS, next, nextValue, within } from './events.js';
 import { RawConnection, openWebSocket, request, requestBytes } from './raw.js';
 
 export const SEPARATOR = '\x1e';
@@ -217,6 +217,18 @@ export async function inTwoNamespaces(t, server, options = {}) {
   await connectNow(custom);
   assert.notEqual(custom.id, before);
   assert.equal(main.connected, true);
+}
+
+/** The stock client asks for a namespace that does not exist, on the connection of another: it is told so, and does not ask again. */
+export async function refusedNamespace(t, main, name) {
+  const wrong = main.io.socket(name);
+  t.after(() => wrong.disconnect());
+  const refused = nextValue(wrong, 'connect_error');
+  wrong.connect();
+  const error = await refused;
+  assert.equal(error.message, 'Invalid namespace');
+  assert.equal(error.data, undefined);
+  assert.equal(wrong.active, false);
 }
 
 /**

@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { Manager } from 'socket.io-client';
 import { collect, eventually, next, nextValue } from '../harness/events.js';
 import { better, endAll } from '../harness/gateway.js';
-import { ask, client, connectNow, connected, inTwoNamespaces, subscribe } from '../harness/sessions.js';
+import { ask, client, connectNow, connected, inTwoNamespaces, refusedNamespace, subscribe } from '../harness/sessions.js';
 import { JWT, enter, open, refusal, whoIs } from '../identity/entering.js';
 import { Backend, token } from '../identity/tokens.js';
 import { transportOf } from '../staying-up/returning.js';
@@ -115,14 +115,7 @@ describe('who may not enter', () => {
   for (const [name, transports] of Object.entries(TRANSPORTS)) {
     test(`an unknown namespace is refused over ${name}, others go on`, async (t) => {
       const main = await speaker(t, gateway, { transports });
-      const wrong = main.io.socket('/wrong');
-      t.after(() => wrong.disconnect());
-      const refused = nextValue(wrong, 'connect_error');
-      wrong.connect();
-      const error = await refused;
-      assert.equal(error.message, 'Invalid namespace');
-      assert.equal(error.data, undefined);
-      assert.equal(wrong.active, false);
+      await refusedNamespace(t, main, '/wrong');
       await works(main);
     });
 
